@@ -1,0 +1,123 @@
+//! The seam between the engine and a machine: a [`Host`] runs one sh script at a time as root and hands back
+//! the bytes it wrote. SSH, the local machine and the tests' fake each implement it.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+
+use tokio::sync::mpsc;
+
+/// A boxed future, because hosts of different kinds take part in one run.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What a host runs to receive a script: as root already, or through `sudo -n`.
+///
+/// The one argument vector the engine ever uses. It is understood alike by sh, bash, fish and csh as the login
+/// shell, and holds nothing that is secret: the script itself comes on stdin, first its length in bytes and a
+/// newline, then the script, then whatever payloads the script reads. `$1` of the script is `$SSH_CONNECTION`,
+/// which sudo would have dropped. If sudo refuses, it says so on stderr and exits before it has read a byte.
+pub const BOOTSTRAP: &str = concat!(
+    r#"sh -c 'test "$(id -u)" = 0 && exec sh -c "$0" stdbctl "$SSH_CONNECTION"; "#,
+    r#"exec sudo -n sh -c "$0" stdbctl "$SSH_CONNECTION"' "#,
+    r#"'IFS= read -r n; s=$(head -c "$n"); eval "$s"'"#
+);
+
+/// A piece of what a script reads on its standard input, in order.
+#[derive(Debug, Clone)]
+pub enum Stdin {
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// The first `len` bytes of a local file, streamed: never held in memory whole.
+    File {
+        /// The local path.
+        path: PathBuf,
+        /// How many bytes to send. A file that turns out shorter is an error.
+        len: u64,
+    },
+}
+
+/// A piece of what a script wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Bytes of standard output, as they came.
+    Stdout(Vec<u8>),
+    /// Bytes of standard error, as they came.
+    Stderr(Vec<u8>),
+}
+
+/// How a command on a host ended. Three different things that other tools call 255.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// It exited with this status.
+    Status(u32),
+    /// A signal ended it; the name has no `SIG` in front, as in RFC 4254.
+    Signal(String),
+    /// The connection was lost before it ended: whether it still runs is unknown.
+    Lost(String),
+}
+
+/// What a host did to run the scripts so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Times that this side sent something and then waited for an answer, TCP's own handshake included.
+    pub round_trips: u64,
+    /// Bytes sent, encrypted, as they crossed the network.
+    pub bytes_sent: u64,
+    /// Bytes received, encrypted, as they crossed the network.
+    pub bytes_received: u64,
+}
+
+/// Why a script could not be run, or its ending not be learnt.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct HostError {
+    /// What failed, in a lower-case fragment.
+    pub message: String,
+    /// The cause.
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl HostError {
+    /// An error with a message and no further cause.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), source: None }
+    }
+}
+
+/// One machine that can run scripts as root.
+pub trait Host: Send + Sync {
+    /// The name the operator gave it, as events and messages show it.
+    fn name(&self) -> &str;
+
+    /// Runs [`BOOTSTRAP`], feeds it `stdin` and sends what it writes to `output` until it has ended.
+    ///
+    /// Writing stdin and reading output go on at the same time. A receiver that was dropped does not end the
+    /// script: what it writes is then read and thrown away.
+    fn run<'a>(
+        &'a self,
+        stdin: Vec<Stdin>,
+        output: mpsc::Sender<Output>,
+    ) -> BoxFuture<'a, Result<Ending, HostError>>;
+
+    /// Runs [`BOOTSTRAP`] with `stdin` over a connection opened for nothing else, so that success proves that a
+    /// new connection gets in. For a host without connections this is [`Host::run`].
+    fn run_fresh<'a>(
+        &'a self,
+        stdin: Vec<Stdin>,
+        output: mpsc::Sender<Output>,
+    ) -> BoxFuture<'a, Result<Ending, HostError>> {
+        self.run(stdin, output)
+    }
+
+    /// The local address part of the connection, as the operator's side sees the host: what a name must resolve
+    /// to if it is to lead here. None for the local machine.
+    fn peer_address(&self) -> Option<std::net::IpAddr> {
+        None
+    }
+
+    /// Counted so far, over all connections to this host.
+    fn stats(&self) -> Stats {
+        Stats::default()
+    }
+}

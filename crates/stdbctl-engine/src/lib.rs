@@ -1,0 +1,9 @@
+//! The idempotent task graph of stdbctl.
+//!
+//! This crate knows what a desired state is, how to ask a host what is there, what would have to change, how to
+//! change exactly that, and how to prove it. It names no SSH, no SpacetimeDB and no terminal: a [`host::Host`]
+//! runs scripts for it, a playbook gives it tasks, and readers of [`event::Event`] show what happened.
+
+pub mod event;
+pub mod host;
+pub mod plan;

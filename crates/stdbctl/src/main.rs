@@ -1,0 +1,2 @@
+//! stdbctl
+fn main() {}
