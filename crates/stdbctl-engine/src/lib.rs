@@ -7,3 +7,5 @@
 pub mod event;
 pub mod host;
 pub mod plan;
+pub mod resource;
+pub mod task;
