@@ -156,3 +156,22 @@ impl RunStats {
         self.bytes_received += host.bytes_received;
     }
 }
+
+/// Where events go. A reader that went away does not stop the run.
+#[derive(Debug, Clone)]
+pub struct Sender(tokio::sync::mpsc::UnboundedSender<Event>);
+
+impl Sender {
+    /// A sender and the readers' end.
+    pub fn channel() -> (Self, tokio::sync::mpsc::UnboundedReceiver<Event>) {
+        let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+        (Self(sender), receiver)
+    }
+
+    /// Sends an event, stamped with the time.
+    pub fn send(&self, kind: EventKind) {
+        let event = Event { time: jiff::Timestamp::now().to_string(), kind };
+        // Nobody listening is not the engine's concern.
+        drop(self.0.send(event));
+    }
+}

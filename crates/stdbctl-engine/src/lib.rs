@@ -5,7 +5,10 @@
 //! runs scripts for it, a playbook gives it tasks, and readers of [`event::Event`] show what happened.
 
 pub mod event;
+pub mod graph;
 pub mod host;
+pub mod local;
 pub mod plan;
 pub mod resource;
+pub mod run;
 pub mod task;
