@@ -28,11 +28,13 @@ host_label() { # NAME LABEL
 
 host_up() { # NAME
   local fresh=false
-  if host_label "$1" name >/dev/null; then
+  # Without its known_hosts it is what a killed `up` left.
+  if [ -s "$state/hosts/$1/known_hosts" ] && host_label "$1" name >/dev/null; then
     [ "$(host_label "$1" image)" = "$image" ] || die "$1 is up with another image: docker/lab down $1"
     docker start "$lab-$1" >/dev/null
   else
     fresh=true
+    host_down "$1" >/dev/null
     host_create "$1"
   fi
   host_wait "$1"
@@ -41,7 +43,6 @@ host_up() { # NAME
 
 host_create() { # NAME
   local folder=$state/hosts/$1 attempt taken=''
-  rm -rf "$folder"
   mkdir -p "$folder/seed"
   locked identity host_make_identity
   ssh-keygen -q -t ed25519 -N '' -C "$1" -f "$folder/seed/ssh_host_ed25519_key"
@@ -123,7 +124,7 @@ host_address() { # NAME -> where this machine reaches it
 host_wait() { # NAME
   local deadline=$((SECONDS + 120)) system=''
   until [ "$system" = running ] && host_ssh "$1" true </dev/null >/dev/null 2>&1; do
-    system=$(docker exec "$lab-$1" systemctl is-system-running --wait 2>/dev/null) || true
+    system=$(timeout 100 docker exec "$lab-$1" systemctl is-system-running --wait 2>/dev/null) || true
     if [ "$system" = degraded ] || [ $SECONDS -ge $deadline ]; then
       docker exec "$lab-$1" systemctl --failed --no-legend >&2 || docker logs --tail 5 "$lab-$1" >&2 || true
       die "$1 does not come up (systemd says '${system:-nothing}'); docker/lab down $1 removes it"
