@@ -73,6 +73,8 @@ pub struct Stats {
 pub struct HostError {
     /// What failed, in a lower-case fragment.
     pub message: String,
+    /// What the operator can try.
+    pub hints: Vec<String>,
     /// The cause.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -81,7 +83,19 @@ pub struct HostError {
 impl HostError {
     /// An error with a message and no further cause.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), source: None }
+        Self { message: message.into(), hints: Vec::new(), source: None }
+    }
+
+    /// The error and its causes in one line.
+    pub fn chain(&self) -> String {
+        let mut text = self.message.clone();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
     }
 }
 

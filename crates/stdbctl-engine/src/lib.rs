@@ -4,11 +4,19 @@
 //! change exactly that, and how to prove it. It names no SSH, no SpacetimeDB and no terminal: a [`host::Host`]
 //! runs scripts for it, a playbook gives it tasks, and readers of [`event::Event`] show what happened.
 
+mod change;
+mod conversation;
 pub mod event;
 pub mod graph;
 pub mod host;
 pub mod local;
+pub mod observe;
 pub mod plan;
+mod planner;
+mod record;
 pub mod resource;
 pub mod run;
+mod script;
+mod sh;
+mod site;
 pub mod task;

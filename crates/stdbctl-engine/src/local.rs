@@ -1,12 +1,19 @@
 //! The machine stdbctl runs on, as a host: `--host local`.
 
+use std::process::Stdio;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::{ChildStdin, Command};
 use tokio::sync::mpsc;
 
-use crate::host::{BoxFuture, Ending, Host, HostError, Output, Stdin};
+use crate::host::{BOOTSTRAP, BoxFuture, Ending, Host, HostError, Output, Stdin};
 
-/// The machine stdbctl runs on.
+/// The machine stdbctl runs on. Scripts are run as over SSH: through `sh -c` and, unless this is root, sudo.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LocalHost;
+
+/// How much is read or written at once.
+const PIECE: usize = 64 << 10;
 
 impl Host for LocalHost {
     fn name(&self) -> &'static str {
@@ -18,9 +25,70 @@ impl Host for LocalHost {
         stdin: Vec<Stdin>,
         output: mpsc::Sender<Output>,
     ) -> BoxFuture<'a, Result<Ending, HostError>> {
-        Box::pin(async move {
-            drop((stdin, output));
-            Ok(Ending::Status(0))
-        })
+        Box::pin(run(stdin, output))
     }
+}
+
+async fn run(stdin: Vec<Stdin>, output: mpsc::Sender<Output>) -> Result<Ending, HostError> {
+    let mut child = Command::new("sh")
+        .arg("-c")
+        .arg(BOOTSTRAP)
+        .env_remove("SSH_CONNECTION")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| failed("cannot start sh", error))?;
+    let (pipe, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let feed = async {
+        match pipe {
+            Some(pipe) => feed(pipe, stdin).await,
+            None => Ok(()),
+        }
+    };
+    let (fed, (), ()) =
+        tokio::join!(feed, drain(out, &output, Output::Stdout), drain(err, &output, Output::Stderr));
+    let status = child.wait().await.map_err(|error| failed("cannot wait for sh", error))?;
+    fed?;
+    Ok(match status.code() {
+        Some(code) => Ending::Status(u32::try_from(code).unwrap_or(u32::MAX)),
+        None => Ending::Signal("KILL".to_owned()),
+    })
+}
+
+/// A script that ended before it read everything is not an error of its own: its ending says why.
+async fn feed(mut pipe: ChildStdin, stdin: Vec<Stdin>) -> Result<(), HostError> {
+    for piece in stdin {
+        let written = match piece {
+            Stdin::Bytes(bytes) => pipe.write_all(&bytes).await,
+            Stdin::File { path, len } => {
+                let name = path.display().to_string();
+                let file = tokio::fs::File::open(path).await;
+                let file = file.map_err(|error| failed(&format!("cannot read {name}"), error))?;
+                tokio::io::copy(&mut file.take(len), &mut pipe).await.map(drop)
+            }
+        };
+        if written.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+async fn drain<R: AsyncRead + Unpin>(
+    pipe: Option<R>,
+    output: &mpsc::Sender<Output>,
+    wrap: fn(Vec<u8>) -> Output,
+) {
+    let Some(mut pipe) = pipe else { return };
+    let mut buffer = vec![0; PIECE];
+    while let Ok(count @ 1..) = pipe.read(&mut buffer).await {
+        let piece = buffer.get(..count).unwrap_or_default().to_vec();
+        // A reader that went away does not end the script.
+        drop(output.send(wrap(piece)).await);
+    }
+}
+
+fn failed(message: &str, error: std::io::Error) -> HostError {
+    HostError { message: message.to_owned(), hints: Vec::new(), source: Some(Box::new(error)) }
 }

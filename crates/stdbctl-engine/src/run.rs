@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
-use crate::event::{Counts, RunStats};
+use futures_util::future::join_all;
+
+use crate::event::{Counts, EventKind, RunStats, Sender};
 use crate::graph::Graph;
 use crate::host::{BoxFuture, Host, HostError};
 use crate::plan::HostPlan;
+use crate::site::Site;
 
 /// One host of a run and what must be there.
 pub struct Job {
@@ -90,6 +94,9 @@ pub enum Failure {
     /// All tasks were done, and observation would still change something.
     #[error("still not as it should be after the change: {}", .0.join(", "))]
     NotConverged(Vec<String>),
+    /// The host has no room for what must be written, or cannot be written to. Nothing was changed.
+    #[error("{0}")]
+    Storage(String),
     /// The connection was lost; whatever had begun runs to its end on the host.
     #[error("the connection was lost: {0}")]
     Lost(String),
@@ -98,15 +105,76 @@ pub enum Failure {
     Protocol(String),
 }
 
-/// Carries out a run. Events go to `events` as they happen, the last one being
-/// [`crate::event::EventKind::RunFinished`]. `approve` is asked once, with all plans, if there is anything to
-/// change; until it says yes nothing is changed anywhere. A host that failed does not stop the others.
-pub async fn run<A, F>(jobs: Vec<Job>, options: Options, events: crate::event::Sender, approve: A) -> Report
+impl Failure {
+    /// The failure and what is behind it, in one line.
+    pub fn cause(&self) -> String {
+        match self {
+            Self::Connect(error) => error.chain(),
+            other => other.to_string(),
+        }
+    }
+
+    /// What the operator can try, one sentence each.
+    pub fn hints(&self) -> Vec<String> {
+        let hint = match self {
+            Self::Connect(error) => return error.hints.clone(),
+            Self::Sudo(_) => {
+                "log in as root, or give the login user passwordless sudo: \
+                 `USER ALL=(ALL) NOPASSWD: ALL` in a file of its own below /etc/sudoers.d"
+            }
+            Self::Requirements(_) => "nothing was changed; run again once this is mended",
+            Self::Locked(_) => "nothing was changed; run again once that run has ended",
+            Self::Stale => "nothing was changed; run again: the plan is then made anew",
+            Self::Storage(_) => "nothing was changed; make room on the host and run again",
+            Self::Task { .. } => {
+                "what was done stays done; mend the cause and run again: the run goes on from there"
+            }
+            Self::NotConverged(_) => "run again; if it stays so, something else on the host changes it back",
+            Self::Lost(_) => {
+                "a step that had begun runs to its end on the host; run again: the run goes on from there"
+            }
+            Self::Protocol(_) => "run again with -v; if it stays so, this is a defect of stdbctl",
+        };
+        vec![hint.to_owned()]
+    }
+}
+
+/// Carries out a run. Events go to `events` as they happen, the last one being [`EventKind::RunFinished`].
+/// `approve` is asked once, with all plans, if there is anything to change; until it says yes nothing is changed
+/// anywhere. A host that failed does not stop the others.
+pub async fn run<A, F>(jobs: Vec<Job>, options: Options, events: Sender, approve: A) -> Report
 where
     A: FnOnce(Vec<HostPlan>) -> F + Send,
     F: Future<Output = bool> + Send,
 {
-    drop((jobs, options, events));
-    drop(approve(Vec::new()).await);
-    Report { hosts: Vec::new(), stats: RunStats::default(), declined: false }
+    let begun = Instant::now();
+    let hosts = jobs.iter().map(|job| job.name.clone()).collect();
+    events.send(EventKind::RunStarted { verb: options.verb.clone(), hosts });
+
+    let mut sites = join_all(jobs.into_iter().map(|job| Site::observe(job, &options, &events))).await;
+    let plans: Vec<HostPlan> = sites.iter().filter_map(|site| site.report.plan.clone()).collect();
+    events.send(EventKind::Planned { plans: plans.clone() });
+
+    let pending = sites.iter().any(Site::is_pending);
+    let mut declined = false;
+    if options.apply && pending {
+        declined = !approve(plans).await;
+        if !declined {
+            join_all(sites.iter_mut().map(|site| site.apply(&options, &events))).await;
+        }
+    }
+    finish(sites, begun, declined, &events)
+}
+
+fn finish(sites: Vec<Site>, begun: Instant, declined: bool, events: &Sender) -> Report {
+    let mut stats = RunStats::default();
+    for host in sites.iter().filter_map(|site| site.host.as_ref()) {
+        stats.add(host.stats());
+    }
+    stats.seconds = begun.elapsed().as_secs_f64();
+    let hosts: Vec<HostReport> = sites.into_iter().map(|site| site.report).collect();
+    let counts = hosts.iter().map(|report| (report.host.clone(), report.counts)).collect();
+    let ok = !declined && hosts.iter().all(|report| report.failure.is_none());
+    events.send(EventKind::RunFinished { ok, hosts: counts, stats });
+    Report { hosts, stats, declined }
 }

@@ -3,6 +3,14 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::change::{Change, Payload};
+use crate::graph::Graph;
+use crate::host::Stdin;
+use crate::observe::{Observation, PathKind, PathState, Probes};
+use crate::plan::Action;
+use crate::resource::{Kind, Planning, Thing};
+use crate::sh::{quote, words};
+
 /// A directory that holds the members of a `.tar.gz`, byte for byte. Exactly one of `url` and `file`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -20,4 +28,137 @@ pub struct Archive {
     pub sha256: Option<String>,
     /// The files the archive must hold at its top level. Nothing else is unpacked.
     pub members: Vec<String>,
+}
+
+/// What is there of an archive.
+#[derive(Debug, Default, PartialEq)]
+struct Unpacked<'a> {
+    /// The archive it came from.
+    sha256: Option<&'a str>,
+    /// Members that are not as they came, and how.
+    damaged: Vec<&'a str>,
+}
+
+impl Archive {
+    fn unpacked<'a>(&self, task: &str, seen: &'a Observation) -> Unpacked<'a> {
+        let text = seen.extra(task).map_or("", |extra| extra.text.as_str());
+        Unpacked {
+            sha256: text.lines().find_map(|line| line.strip_prefix("archive ")),
+            damaged: text.lines().filter_map(|line| line.strip_prefix("damaged ")).collect(),
+        }
+    }
+
+    fn members(&self) -> String {
+        words(self.members.iter().map(String::as_str))
+    }
+
+    /// Where the archive comes from, in the plan's words.
+    fn origin(&self) -> String {
+        match (&self.url, &self.file) {
+            (Some(url), _) => format!("from {url}"),
+            (None, Some(file)) => format!("from {file} on this machine"),
+            (None, None) => "from nowhere".to_owned(),
+        }
+    }
+
+    /// The archive as this machine has it.
+    fn payload(&self) -> Option<Payload> {
+        let path = std::path::PathBuf::from(self.file.as_ref()?);
+        let len = std::fs::metadata(&path).ok()?.len();
+        Some(Payload { stdin: Stdin::File { path, len }, len })
+    }
+
+    fn script(&self) -> String {
+        let (path, sum) = (quote(&self.path), quote(self.sha256.as_deref().unwrap_or("")));
+        let fetch = match &self.url {
+            Some(url) => format!("fetch {} \"$run/payload.$number\"\n", quote(url)),
+            None => String::new(),
+        };
+        format!("{fetch}unpack \"$run/payload.$number\" {path} {sum} {}", self.members())
+    }
+
+    /// The sha256 of the archive that is unpacked, if all of it is as it came.
+    pub(crate) fn whole(&self, task: &str, seen: &Observation) -> Option<String> {
+        let unpacked = self.unpacked(task, seen);
+        unpacked.sha256.filter(|_| unpacked.damaged.is_empty()).map(str::to_owned)
+    }
+}
+
+impl Kind for Archive {
+    /// The members' bytes are only read again if one of them was touched since they were unpacked.
+    fn probe(&self, task: &str, _graph: &Graph, probes: &mut Probes) {
+        probes.path(&self.path);
+        probes.fragment(
+            task,
+            format!(
+                "cd {} 2>/dev/null || exit 0\nhead -n 1 .stdbctl-archive 2>/dev/null || exit 0\n\
+                 [ \"$(stat -c '%n %s %Y %Z %i' -- {members} 2>&1)\" = \"$(cat .stdbctl-seen 2>/dev/null)\" ] && exit 0\n\
+                 for member in {members}; do\n\
+                 grep -qxF -- \"$(sha256sum -- \"$member\" 2>/dev/null)\" .stdbctl-archive || echo \"damaged $member\"\n\
+                 done",
+                quote(&self.path),
+                members = self.members(),
+            ),
+            true,
+        );
+    }
+
+    fn plan(&self, planning: &Planning<'_>) -> Option<Change> {
+        let unpacked = self.unpacked(&planning.task.id, planning.seen);
+        let origin = self.origin();
+        let there = planning.seen.paths.contains_key(&self.path);
+        let (action, mut details) = match (unpacked.sha256, &self.sha256) {
+            (Some(is), Some(wanted)) if is != wanted => {
+                (Action::Update, vec![format!("{} holds another archive: sha256 {is}", self.path), origin])
+            }
+            (Some(_), _) if unpacked.damaged.is_empty() => return None,
+            (Some(_), _) => {
+                let damaged = unpacked.damaged.join(" and ");
+                (Action::Update, vec![format!("{damaged} in {} is not what was unpacked", self.path), origin])
+            }
+            (None, _) if there => {
+                (Action::Update, vec![format!("{} is not an archive stdbctl unpacked", self.path), origin])
+            }
+            (None, _) => (Action::Create, vec![format!("{} {origin}", self.members.join(" and "))]),
+        };
+        details.push(match &self.sha256 {
+            Some(sum) => format!("sha256 {sum}"),
+            None => "sha256 not known yet: what comes is recorded and held to".to_owned(),
+        });
+        let mut change = Change::new(action, details, self.script());
+        change.exact = self.sha256.is_some();
+        change.payload = self.payload();
+        Some(change)
+    }
+
+    fn predict(&self, seen: &mut Observation) {
+        seen.paths.insert(
+            self.path.clone(),
+            PathState {
+                kind: PathKind::Directory,
+                mode: 0o755,
+                owner: "root".to_owned(),
+                group: "root".to_owned(),
+                changed: i64::MAX,
+                sha256: None,
+                content: None,
+            },
+        );
+    }
+
+    fn requires(&self) -> Vec<Thing> {
+        vec![Thing::Path(self.path.clone())]
+    }
+
+    fn provides(&self) -> Vec<Thing> {
+        vec![Thing::Path(self.path.clone())]
+    }
+
+    fn fingerprint(&self, task: &str, seen: &Observation) -> Option<String> {
+        self.sha256.clone().or_else(|| self.unpacked(task, seen).sha256.map(str::to_owned))
+    }
+
+    fn fingerprint_word(&self) -> String {
+        format!("\"$(sed -n 's/^archive //p' {})\"", quote(&format!("{}/.stdbctl-archive", self.path)))
+    }
 }

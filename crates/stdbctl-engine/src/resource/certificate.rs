@@ -3,6 +3,13 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::change::Change;
+use crate::graph::Graph;
+use crate::observe::Probes;
+use crate::plan::Action;
+use crate::resource::{Kind, Planning, Thing};
+use crate::sh::quote;
+
 /// A certificate that must be there, for these names, from this CA, valid for another week at least.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -20,4 +27,108 @@ pub struct Certificate {
     /// A path on the host to the CA that signs the ACME server's own HTTPS, if it is not a public one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<String>,
+}
+
+/// A certificate that ends within a week is a renewal that does not work.
+const MARGIN_SECONDS: u32 = 7 * 24 * 3600;
+const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
+
+impl Certificate {
+    fn lineage(&self) -> &str {
+        self.domains.first().map_or("", String::as_str)
+    }
+
+    fn live(&self) -> String {
+        format!("/etc/letsencrypt/live/{}", self.lineage())
+    }
+
+    fn directory(&self) -> &str {
+        self.directory.as_deref().unwrap_or(LETS_ENCRYPT)
+    }
+
+    /// Why the certificate that is there will not do.
+    fn fault(&self, text: &str) -> Option<String> {
+        let line = |prefix: &str| text.lines().find_map(|line| line.trim().strip_prefix(prefix));
+        if line("pem").is_none() {
+            return Some("there is none".to_owned());
+        }
+        let names = line("names ").unwrap_or_default();
+        let missing = self.domains.iter().find(|name| !names.split(", ").any(|n| n == format!("DNS:{name}")));
+        if let Some(name) = missing {
+            return Some(format!("the one that is there is not for {name}"));
+        }
+        if line("lasts").is_none() {
+            return Some(format!(
+                "the one that is there ends on {}",
+                line("notAfter=").unwrap_or("an unknown day")
+            ));
+        }
+        match line("server = ") {
+            Some(server) if server == self.directory() => None,
+            Some(server) => Some(format!("the one that is there is from {server}")),
+            None => Some("the one that is there cannot renew itself".to_owned()),
+        }
+    }
+
+    fn script(&self) -> String {
+        let lineage = quote(self.lineage());
+        let domains: String = self.domains.iter().map(|name| format!(" -d {}", quote(name))).collect();
+        let account = match &self.email {
+            Some(email) => format!("--email {} --no-eff-email", quote(email)),
+            None => "--register-unsafely-without-email".to_owned(),
+        };
+        let ca = match &self.ca_file {
+            Some(path) => format!("export REQUESTS_CA_BUNDLE={}\n", quote(path)),
+            None => String::new(),
+        };
+        format!(
+            "mkdir -p {webroot}\n{ca}\
+             if [ ! -e {live}/fullchain.pem ]; then\n\
+             for left in /etc/letsencrypt/renewal/{lineage}.conf /etc/letsencrypt/live/{lineage} /etc/letsencrypt/archive/{lineage}; do\n\
+             keep \"$left\"\nrm -rf -- \"$left\"\ndone\nfi\n\
+             timeout 600 certbot certonly -n --agree-tos --webroot -w {webroot} --cert-name {lineage} \
+             --server {directory} {account} --force-renewal --expand{domains} || {{\n\
+             tail -n 30 /var/log/letsencrypt/letsencrypt.log | sed -n 's/^.*\\(Detail: .*\\)/\\1/p'\nexit 1\n}}",
+            webroot = quote(&self.webroot),
+            live = quote(&self.live()),
+            directory = quote(self.directory()),
+        )
+    }
+}
+
+impl Kind for Certificate {
+    fn probe(&self, task: &str, _graph: &Graph, probes: &mut Probes) {
+        let live = quote(&self.live());
+        let renewal = quote(&format!("/etc/letsencrypt/renewal/{}.conf", self.lineage()));
+        probes.fragment(
+            task,
+            format!(
+                "cd {live} 2>/dev/null && [ -s privkey.pem ] && [ -s fullchain.pem ] || exit 0\necho pem\n\
+                 openssl x509 -in fullchain.pem -noout -enddate -ext subjectAltName | sed 's/^ *DNS:/names DNS:/'\n\
+                 openssl x509 -in fullchain.pem -noout -checkend {MARGIN_SECONDS} >/dev/null && echo lasts\n\
+                 grep '^server = ' {renewal}\n:"
+            ),
+            true,
+        );
+    }
+
+    fn plan(&self, planning: &Planning<'_>) -> Option<Change> {
+        let text = planning.seen.extra(&planning.task.id).map_or("", |extra| extra.text.as_str());
+        let fault = self.fault(text)?;
+        let details = vec![
+            fault,
+            format!("certbot gets one for {} from {}", self.domains.join(", "), self.directory()),
+        ];
+        Some(Change::new(Action::Create, details, self.script()).inexact())
+    }
+
+    fn requires(&self) -> Vec<Thing> {
+        let mut things = vec![Thing::Path(self.webroot.clone())];
+        things.extend(self.ca_file.clone().map(Thing::Path));
+        things
+    }
+
+    fn provides(&self) -> Vec<Thing> {
+        vec![Thing::Path(self.live())]
+    }
 }

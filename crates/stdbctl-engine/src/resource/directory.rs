@@ -3,6 +3,13 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::change::Change;
+use crate::graph::Graph;
+use crate::observe::{Observation, PathKind, PathState, Probes};
+use crate::plan::Action;
+use crate::resource::{Kind, Planning, Thing, attribute_details};
+use crate::sh::quote;
+
 /// A directory that must be there, with this owner and mode. What is in it is left alone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -22,4 +29,61 @@ pub struct Directory {
 
 fn default_mode() -> String {
     "0755".to_owned()
+}
+
+impl Kind for Directory {
+    fn probe(&self, _task: &str, _graph: &Graph, probes: &mut Probes) {
+        probes.path(&self.path);
+    }
+
+    fn plan(&self, planning: &Planning<'_>) -> Option<Change> {
+        let path = quote(&self.path);
+        let owner = quote(&format!("{}:{}", self.owner, self.group));
+        let attributes = format!("chown {owner} {path}\nchmod {} {path}", quote(&self.mode));
+        match planning.seen.paths.get(&self.path) {
+            // A link to a directory is how operators move data to another disk: it is followed, not replaced.
+            Some(PathState { kind: PathKind::Directory, .. }) => {}
+            Some(_) => {
+                let details = vec![format!("{} is there and is not a directory", self.path)];
+                let script =
+                    format!("echo {}\nexit 1", quote("something else is in the way; move it and run again"));
+                return Some(Change::new(Action::Create, details, script));
+            }
+            None => {
+                let details = vec![format!("owner {}:{}, mode {}", self.owner, self.group, self.mode)];
+                let script = format!("mkdir -p -m {} -- {path}\n{attributes}", quote(&self.mode));
+                return Some(Change::new(Action::Create, details, script));
+            }
+        }
+        let state = planning.seen.paths.get(&self.path)?;
+        let details = attribute_details(state, &self.owner, &self.group, &self.mode);
+        (!details.is_empty()).then(|| Change::new(Action::Update, details, attributes))
+    }
+
+    fn predict(&self, seen: &mut Observation) {
+        seen.paths.insert(
+            self.path.clone(),
+            PathState {
+                kind: PathKind::Directory,
+                mode: u32::from_str_radix(&self.mode, 8).unwrap_or_default(),
+                owner: self.owner.clone(),
+                group: self.group.clone(),
+                changed: i64::MAX,
+                sha256: None,
+                content: None,
+            },
+        );
+    }
+
+    fn requires(&self) -> Vec<Thing> {
+        vec![
+            Thing::Path(self.path.clone()),
+            Thing::User(self.owner.clone()),
+            Thing::Group(self.group.clone()),
+        ]
+    }
+
+    fn provides(&self) -> Vec<Thing> {
+        vec![Thing::Path(self.path.clone())]
+    }
 }

@@ -3,6 +3,13 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::change::Change;
+use crate::graph::Graph;
+use crate::observe::Probes;
+use crate::plan::Action;
+use crate::resource::{Kind, Planning, Resource};
+use crate::sh::quote;
+
 /// An address that must answer with this status.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -23,4 +30,46 @@ fn default_status() -> u16 {
 
 fn default_within() -> u32 {
     30
+}
+
+impl Http {
+    /// A piece of sh that prints the status the address answers with.
+    fn ask(&self) -> String {
+        format!("curl -s -o /dev/null -m 5 -w '%{{http_code}}' -- {}", quote(&self.url))
+    }
+}
+
+impl Kind for Http {
+    fn probe(&self, task: &str, _graph: &Graph, probes: &mut Probes) {
+        probes.fragment(task, self.ask(), false);
+    }
+
+    fn plan(&self, planning: &Planning<'_>) -> Option<Change> {
+        let answer = planning.seen.extra(&planning.task.id).map_or("", |extra| extra.text.as_str());
+        let restarted = planning.graph.ancestors(&planning.task.id).into_iter().find(|task| {
+            matches!(task.resource, Resource::Service(_)) && planning.changing.contains(&task.id)
+        });
+        if answer == self.status.to_string() && restarted.is_none() {
+            return None;
+        }
+        let details =
+            vec![format!("until {} answers {}, {} s at most", self.url, self.status, self.within_seconds)];
+        let failure = quote(&format!("{} does not answer {}", self.url, self.status));
+        let units: String = services(planning).map(|name| format!("unit_words {}\n", quote(name))).collect();
+        let script = format!(
+            "answers() {{ [ \"$({})\" = {} ]; }}\nwait_for {} answers || {{\n{units}echo {failure}\nexit 1\n}}",
+            self.ask(),
+            self.status,
+            self.within_seconds,
+        );
+        Some(Change::new(Action::Wait, details, script))
+    }
+}
+
+/// The services that should be behind the address: their words say why it does not answer.
+fn services<'a>(planning: &Planning<'a>) -> impl Iterator<Item = &'a str> {
+    planning.graph.ancestors(&planning.task.id).into_iter().filter_map(|task| match &task.resource {
+        Resource::Service(service) => Some(service.name.as_str()),
+        _ => None,
+    })
 }

@@ -3,6 +3,14 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use std::net::IpAddr;
+
+use crate::change::Change;
+use crate::graph::Graph;
+use crate::observe::{Observation, Probes};
+use crate::resource::{Kind, Planning};
+use crate::sh::quote;
+
 /// Conditions, each optional. Looked at only when there is something to change, and before the first change.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -58,4 +66,159 @@ pub struct PortFree {
     pub port: u16,
     /// The program's name, as the kernel has it (15 characters).
     pub to: String,
+}
+
+/// What is known on the operator's side when requirements are looked at.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Outside {
+    /// The operator's clock, seconds since 1970.
+    pub(crate) clock: i64,
+    /// The address the host was reached at.
+    pub(crate) peer: Option<IpAddr>,
+    /// What the name in `resolves_here` resolves to, or why it does not.
+    pub(crate) resolved: Option<Result<Vec<IpAddr>, String>>,
+}
+
+impl Kind for Require {
+    fn probe(&self, task: &str, _graph: &Graph, probes: &mut Probes) {
+        let mut script = String::new();
+        if let Some(disk) = &self.disk {
+            script.push_str(&format!(
+                "path={}\nuntil [ -d \"$path\" ]; do path=${{path%/*}}; path=${{path:-/}}; done\n\
+                 df -Pk -- \"$path\" | awk 'NR==2 {{ print \"free_kb \" $4 }}'\n",
+                quote(&disk.path)
+            ));
+        }
+        if self.resolves_here.is_some() {
+            script.push_str("echo \"addresses $(hostname -I)\"\n");
+        }
+        if !self.ports_free.is_empty() {
+            script.push_str("ss -Hltnp | sed 's/^/socket /'\n");
+        }
+        if !script.is_empty() {
+            probes.fragment(task, script, false);
+        }
+    }
+
+    /// A requirement changes nothing; [`Require::problems`] are looked at before anything does.
+    fn plan(&self, _planning: &Planning<'_>) -> Option<Change> {
+        None
+    }
+}
+
+impl Require {
+    /// Why this host cannot be worked on, one line each with what to do. None for a host that is fit.
+    pub(crate) fn problems(&self, task: &str, seen: &Observation, outside: &Outside) -> Vec<String> {
+        let text = seen.extra(task).map_or("", |extra| extra.text.as_str());
+        [
+            self.distribution_problem(seen),
+            self.architecture_problem(seen),
+            self.disk_problem(text),
+            self.memory_problem(seen),
+            self.clock_problem(seen, outside),
+            self.name_problem(text, outside),
+        ]
+        .into_iter()
+        .flatten()
+        .chain(self.ports_free.iter().filter_map(|port| port.problem(text)))
+        .collect()
+    }
+
+    fn distribution_problem(&self, seen: &Observation) -> Option<String> {
+        let host = &seen.host;
+        let fits = |wanted: &Distribution| {
+            wanted.id == host.id && version(&host.version) >= version(&wanted.at_least)
+        };
+        if self.distributions.is_empty() || self.distributions.iter().any(fits) {
+            return None;
+        }
+        let wanted: Vec<String> =
+            self.distributions.iter().map(|d| format!("{} {}", d.id, d.at_least)).collect();
+        Some(format!("this is {} {}; it must be {} or newer", host.id, host.version, wanted.join(" or ")))
+    }
+
+    fn architecture_problem(&self, seen: &Observation) -> Option<String> {
+        let fits = self.architectures.is_empty() || self.architectures.contains(&seen.host.machine);
+        (!fits).then(|| {
+            format!(
+                "this machine is {}; releases are built for {}",
+                seen.host.machine,
+                self.architectures.join(", ")
+            )
+        })
+    }
+
+    fn disk_problem(&self, text: &str) -> Option<String> {
+        let disk = self.disk.as_ref()?;
+        let free_kb: u64 =
+            text.lines().find_map(|line| line.strip_prefix("free_kb "))?.trim().parse().ok()?;
+        let free_mb = free_kb / 1024;
+        (free_mb < disk.free_mb).then(|| {
+            format!("{free_mb} MiB are free for {}; {} MiB are needed: make room", disk.path, disk.free_mb)
+        })
+    }
+
+    fn memory_problem(&self, seen: &Observation) -> Option<String> {
+        let wanted = self.memory_mb?;
+        let has = seen.host.memory_kb / 1024;
+        (has < wanted).then(|| format!("the machine has {has} MiB of memory; it needs {wanted} MiB"))
+    }
+
+    fn clock_problem(&self, seen: &Observation, outside: &Outside) -> Option<String> {
+        let allowed = self.clock_skew_seconds?;
+        let skew = seen.host.clock.abs_diff(outside.clock);
+        (skew > allowed).then(|| {
+            format!(
+                "the host's clock is {skew} s away from this machine's; certificates and tokens would be refused: \
+                 set it (timedatectl set-ntp true)"
+            )
+        })
+    }
+
+    fn name_problem(&self, text: &str, outside: &Outside) -> Option<String> {
+        let name = self.resolves_here.as_ref()?;
+        let addresses = match outside.resolved.as_ref()? {
+            Ok(addresses) => addresses,
+            Err(error) => {
+                return Some(format!("{name} does not resolve ({error}): make an A or AAAA record for it"));
+            }
+        };
+        let own = text.lines().find_map(|line| line.strip_prefix("addresses ")).unwrap_or_default();
+        let own: Vec<IpAddr> = own.split_whitespace().filter_map(|address| address.parse().ok()).collect();
+        let here = |address: &IpAddr| own.contains(address) || outside.peer == Some(*address);
+        if addresses.iter().any(here) {
+            return None;
+        }
+        let list =
+            |addresses: &[IpAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let mut known = own.clone();
+        known.extend(outside.peer.filter(|peer| !own.contains(peer)));
+        Some(format!(
+            "{name} leads to {}, which is not this host ({}): point its A or AAAA record here, or use \
+             --resolve {name}=ADDRESS",
+            list(addresses),
+            list(&known)
+        ))
+    }
+}
+
+impl PortFree {
+    fn problem(&self, text: &str) -> Option<String> {
+        let suffix = format!(":{}", self.port);
+        let holder = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("socket "))
+            .filter(|line| line.split_whitespace().nth(3).is_some_and(|local| local.ends_with(&suffix)))
+            .map(|line| line.split('"').nth(1).unwrap_or("another program"))
+            .find(|program| *program != self.to)?;
+        Some(format!(
+            "port {} is taken by {holder}; {} needs it: stop {holder} (`ss -ltnp` shows it) and run again",
+            self.port, self.to
+        ))
+    }
+}
+
+/// A version's numbers, for comparison.
+fn version(text: &str) -> Vec<u32> {
+    text.split('.').map_while(|part| part.parse().ok()).collect()
 }

@@ -1,0 +1,94 @@
+//! One script's run on a host, as the records it answers with.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::host::{Ending, Host, HostError, Output, Stdin};
+use crate::record::{Reader, Record, RecordError};
+
+/// A script that runs says something every second; one that says nothing for so long is given up.
+const SILENCE: Duration = Duration::from_secs(120);
+/// How much of standard error is kept.
+const STDERR_KEPT: usize = 4096;
+
+/// A script's run that has ended.
+#[derive(Debug)]
+pub(crate) struct Conversation {
+    /// What it answered.
+    pub(crate) records: Vec<Record>,
+    /// The end of what it wrote to standard error.
+    pub(crate) stderr: String,
+    /// How it ended.
+    pub(crate) ending: Ending,
+}
+
+/// A script's run that did not come to an end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConversationError {
+    #[error(transparent)]
+    Host(HostError),
+    #[error(transparent)]
+    Record(RecordError),
+    #[error("nothing was heard for {} s", SILENCE.as_secs())]
+    Silent,
+}
+
+impl Conversation {
+    /// Whether the script ran to its last line.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.records.iter().any(|record| record.kind == "end")
+    }
+
+    /// Runs a script and hands each record to `on_record` as it comes.
+    pub(crate) async fn hold(
+        host: &dyn Host,
+        nonce: &str,
+        stdin: Vec<Stdin>,
+        mut on_record: impl FnMut(&Record),
+    ) -> Result<Self, ConversationError> {
+        let (sender, mut receiver) = mpsc::channel(64);
+        let mut running = host.run(stdin, sender);
+        let mut ending = None;
+        let mut reader = Reader::new(nonce);
+        let (mut records, mut stderr) = (Vec::new(), Vec::new());
+        loop {
+            let step = async {
+                tokio::select! {
+                    biased;
+                    output = receiver.recv() => Step::Output(output),
+                    result = &mut running, if ending.is_none() => Step::Ended(result),
+                }
+            };
+            match timeout(SILENCE, step).await.map_err(|_| ConversationError::Silent)? {
+                Step::Output(Some(Output::Stdout(piece))) => {
+                    for record in reader.feed(&piece).map_err(ConversationError::Record)? {
+                        on_record(&record);
+                        records.push(record);
+                    }
+                }
+                Step::Output(Some(Output::Stderr(piece))) => keep_end(&mut stderr, &piece),
+                Step::Output(None) => break,
+                Step::Ended(result) => ending = Some(result.map_err(ConversationError::Host)?),
+            }
+        }
+        let ending = match ending {
+            Some(ending) => ending,
+            None => running.await.map_err(ConversationError::Host)?,
+        };
+        let stderr = String::from_utf8_lossy(&stderr).trim().to_owned();
+        Ok(Self { records, stderr, ending })
+    }
+}
+
+enum Step {
+    Output(Option<Output>),
+    Ended(Result<Ending, HostError>),
+}
+
+fn keep_end(kept: &mut Vec<u8>, piece: &[u8]) {
+    kept.extend_from_slice(piece);
+    let excess = kept.len().saturating_sub(STDERR_KEPT);
+    kept.drain(..excess);
+}

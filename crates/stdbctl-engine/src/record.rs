@@ -1,0 +1,152 @@
+//! Records: how a script's answers are told from whatever else a login shell prints.
+//!
+//! A record is a newline, `@NONCE KIND LENGTH`, a newline and LENGTH bytes. The nonce is random for each script,
+//! so neither a message of the day nor a hostile file can forge one; the length says where data ends, so data
+//! may hold anything.
+
+/// Longest record that is read; a host that claims more is not believed.
+const MAX_RECORD: usize = 8 << 20;
+/// Longest header line, nonce included.
+const MAX_HEADER: usize = 512;
+
+/// One answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// What it is: `paths`, `started:unit`.
+    pub(crate) kind: String,
+    /// Its bytes.
+    pub(crate) data: Vec<u8>,
+}
+
+impl Record {
+    /// The data as text; what is not UTF-8 is replaced.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.data).into_owned()
+    }
+}
+
+/// A stream is not what the script of ours would have written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RecordError {
+    /// A header that cannot be read.
+    #[error("a record's header cannot be read")]
+    Header,
+    /// A record that claims to be larger than any of ours.
+    #[error("a record claims to hold {0} bytes")]
+    TooLarge(u64),
+}
+
+/// Reads records out of a stream that comes in pieces.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    marker: Vec<u8>,
+    buffer: Vec<u8>,
+}
+
+impl Reader {
+    /// A reader of the records under `nonce`.
+    pub(crate) fn new(nonce: &str) -> Self {
+        // The stream may begin with a record, whose newline is then missing if a shell ate it.
+        Self { marker: format!("\n@{nonce} ").into_bytes(), buffer: vec![b'\n'] }
+    }
+
+    /// Takes the next piece of the stream and hands back the records that are whole with it.
+    ///
+    /// # Errors
+    /// For a header or a length that no script of ours writes; nothing more can be read then.
+    pub(crate) fn feed(&mut self, piece: &[u8]) -> Result<Vec<Record>, RecordError> {
+        self.buffer.extend_from_slice(piece);
+        let mut records = Vec::new();
+        while let Some(record) = self.next_record()? {
+            records.push(record);
+        }
+        Ok(records)
+    }
+
+    fn next_record(&mut self) -> Result<Option<Record>, RecordError> {
+        let Some(start) = find(&self.buffer, &self.marker) else {
+            // All but the beginning of a marker is noise.
+            let noise = self.buffer.len().saturating_sub(self.marker.len() - 1);
+            self.buffer.drain(..noise);
+            return Ok(None);
+        };
+        self.buffer.drain(..start);
+        let header_start = self.marker.len();
+        let Some(rest) = self.buffer.get(header_start..) else { return Ok(None) };
+        let Some(end) = rest.iter().position(|byte| *byte == b'\n') else {
+            return if rest.len() > MAX_HEADER { Err(RecordError::Header) } else { Ok(None) };
+        };
+        let header =
+            rest.get(..end).and_then(|line| std::str::from_utf8(line).ok()).ok_or(RecordError::Header)?;
+        let (kind, length) = header.split_once(' ').ok_or(RecordError::Header)?;
+        let length: u64 = length.parse().map_err(|_| RecordError::Header)?;
+        let length =
+            usize::try_from(length).ok().filter(|n| *n <= MAX_RECORD).ok_or(RecordError::TooLarge(length))?;
+        let kind = kind.to_owned();
+        let body = header_start + end + 1;
+        let Some(data) = self.buffer.get(body..body + length) else { return Ok(None) };
+        let data = data.to_vec();
+        self.buffer.drain(..body + length);
+        // A record that follows at once begins with its own newline.
+        Ok(Some(Record { kind, data }))
+    }
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack.windows(needle.len()).position(|window| window == needle)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn written(nonce: &str, kind: &str, data: &[u8]) -> Vec<u8> {
+        [format!("\n@{nonce} {kind} {}\n", data.len()).as_bytes(), data].concat()
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_stands_around_and_however_it_is_cut(
+            noise in "[ -~\n]{0,60}",
+            records in prop::collection::vec(("[a-z:]{1,8}", prop::collection::vec(any::<u8>(), 0..80)), 0..5),
+            cut in 1usize..40,
+        ) {
+            let mut stream = noise.into_bytes();
+            for (kind, data) in &records {
+                stream.extend(written("n0nce", kind, data));
+            }
+            let mut reader = Reader::new("n0nce");
+            let mut read = Vec::new();
+            for piece in stream.chunks(cut) {
+                read.extend(reader.feed(piece).unwrap());
+            }
+            let expected: Vec<Record> =
+                records.into_iter().map(|(kind, data)| Record { kind, data }).collect();
+            prop_assert_eq!(read, expected);
+        }
+    }
+
+    #[test]
+    fn another_nonce_is_noise() {
+        let mut reader = Reader::new("mine");
+        assert_eq!(reader.feed(&written("theirs", "x", b"data")).unwrap(), []);
+    }
+
+    #[test]
+    fn a_record_that_claims_gigabytes_is_refused() {
+        let mut reader = Reader::new("n");
+        assert_eq!(reader.feed(b"\n@n x 99999999999\n"), Err(RecordError::TooLarge(99_999_999_999)));
+        assert_eq!(Reader::new("n").feed(b"\n@n x -1\n"), Err(RecordError::Header));
+    }
+
+    #[test]
+    fn noise_without_end_is_not_kept() {
+        let mut reader = Reader::new("n0nce");
+        for _ in 0..1000 {
+            reader.feed(&[b'x'; 1000]).unwrap();
+        }
+        assert!(reader.buffer.len() < 100);
+    }
+}

@@ -1,0 +1,88 @@
+//! The two scripts that go to a host: one that looks, one that changes. Each is whole: nothing is asked of the
+//! operator's side once it runs.
+
+use std::fmt::Write as _;
+
+use crate::graph::Graph;
+use crate::host::Stdin;
+use crate::observe::Probes;
+use crate::planner::Changes;
+use crate::sh::{condense, quote};
+
+/// The script that looks.
+pub(crate) fn observe(nonce: &str, probes: &Probes) -> Vec<Stdin> {
+    let script = format!(
+        "nonce={nonce} ssh_connection=${{1:-}}\n{}observe_stable\nobserve_volatile\nrec end ''\n",
+        probes.functions()
+    );
+    framed(script, Vec::new())
+}
+
+/// Who a changing script runs for, and on which observation it was made.
+pub(crate) struct Apply<'a> {
+    pub(crate) nonce: &'a str,
+    pub(crate) run_id: &'a str,
+    pub(crate) holder: &'a str,
+    pub(crate) digest: &'a str,
+}
+
+impl Apply<'_> {
+    /// The script that changes, and its payloads.
+    pub(crate) fn script(&self, graph: &Graph, probes: &Probes, changes: &Changes<'_>) -> Vec<Stdin> {
+        let mut script = format!(
+            "nonce={} run_id={} holder={} digest={} ssh_connection=${{1:-}} count=0\n",
+            self.nonce,
+            self.run_id,
+            quote(self.holder),
+            self.digest
+        );
+        script.push_str(&probes.functions());
+        script.push_str(&condense(include_str!("sh/apply.sh")));
+        let mut payloads = Vec::new();
+        let mut lengths = Vec::new();
+        for (index, (task, change)) in changes.list.iter().enumerate() {
+            let number = index + 1;
+            let _ = writeln!(script, "task_{number}() {{\n{}\n}}", change.script.trim_end());
+            let state = if change.payload.is_some() { "waiting" } else { "-" };
+            let lock = change.lock.unwrap_or("-");
+            let needs = needs(graph, changes, &task.id);
+            let _ = writeln!(script, "task {number} {} {lock} {state}{needs}", quote(&task.id));
+            if let Some(payload) = &change.payload {
+                lengths.push(format!("{number}:{}", payload.len));
+                payloads.push(payload.stdin.clone());
+            }
+        }
+        let _ = writeln!(script, "payloads={}\napply\nrec end ''", quote(&lengths.join(" ")));
+        framed(script, payloads)
+    }
+}
+
+/// The numbers of the changes that the one of this task waits for: those of all its ancestors, since tasks with
+/// nothing to do are not in the script.
+fn needs(graph: &Graph, changes: &Changes<'_>, id: &str) -> String {
+    let ancestors = graph.ancestors(id);
+    let mut numbers: Vec<usize> = changes
+        .list
+        .iter()
+        .enumerate()
+        .filter(|(_, (task, _))| ancestors.iter().any(|ancestor| ancestor.id == task.id))
+        .map(|(index, _)| index + 1)
+        .collect();
+    numbers.sort_unstable();
+    numbers.iter().fold(String::new(), |mut text, number| {
+        let _ = write!(text, " {number}");
+        text
+    })
+}
+
+/// The script that says over a fresh connection that it got in.
+pub(crate) fn confirm(run_id: &str) -> Vec<Stdin> {
+    framed(format!(": >/var/lib/stdbctl/run/{run_id}/confirmed\n"), Vec::new())
+}
+
+/// Its length first, as [`crate::host::BOOTSTRAP`] expects it.
+fn framed(script: String, payloads: Vec<Stdin>) -> Vec<Stdin> {
+    let mut first = format!("{}\n", script.len()).into_bytes();
+    first.extend(script.into_bytes());
+    std::iter::once(Stdin::Bytes(first)).chain(payloads).collect()
+}

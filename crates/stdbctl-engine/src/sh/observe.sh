@@ -1,0 +1,78 @@
+# shellcheck shell=sh
+# The read-only part that is the same in every script: records, and what they say of the host.
+# The script around it sets $nonce and calls these; it runs as root under any POSIX sh.
+# shellcheck disable=SC2154
+set -u
+export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+umask 077
+
+# rec KIND DATA: one record. Fails when nobody reads any more.
+rec() {
+  printf '\n@%s %s %s\n%s' "$nonce" "$1" "${#2}" "$2" 2>/dev/null
+}
+
+# see_paths PATH...: type, mode, owner, group, size, time of last change and link target of those that are there.
+see_paths() {
+  rec paths "$(stat -c '%n|%F|%a|%U|%G|%s|%Z|%N' -- "$@" 2>/dev/null)"
+}
+
+# see_files WANTED PATH...: the sha256 of those that are there, and the content of those that are not as wanted.
+# WANTED holds a line `SHA256  PATH` for each.
+see_files() {
+  wanted=$1
+  shift
+  sums=$(sha256sum -- "$@" 2>/dev/null)
+  rec sums "$sums"
+  [ "$sums" != "$wanted" ] || return 0
+  printf '%s\n' "$sums" | while read -r sum path; do
+    case $wanted in *"$sum  $path"*) continue ;; esac
+    [ "$(stat -c %s -- "$path")" -le 262144 ] || continue
+    rec "content:$path" "$(cat -- "$path" && printf x)"
+  done
+}
+
+# see_packages NAME...: dpkg's state of each that it knows.
+see_packages() {
+  # The braces are dpkg-query's.
+  # shellcheck disable=SC2016
+  rec packages "$(dpkg-query -W -f '${Package}|${db:Status-Abbrev}|${Version}\n' "$@" 2>/dev/null)"
+}
+
+# see_extra KIND COMMAND: what it prints, and its exit status in the last line.
+see_extra() {
+  rec "$1" "$(
+    "$2" 2>&1
+    printf '\n%s' "$?"
+  )"
+}
+
+see_users() {
+  rec users "$(getent passwd "$@")"
+}
+
+see_groups() {
+  rec groups "$(getent group "$@")"
+}
+
+see_units() {
+  rec units "$(systemctl show --timestamp=unix -p Id -p LoadState -p ActiveState -p UnitFileState \
+    -p NeedDaemonReload -p InvocationID -p ActiveEnterTimestamp -- "$@" 2>/dev/null)"
+}
+
+# see_stamp TASK: what the task's unit was last started or reloaded with.
+see_stamp() {
+  stamp=
+  [ ! -r "/run/stdbctl/with/$1" ] || IFS= read -r stamp <"/run/stdbctl/with/$1"
+  rec "stamp:$1" "$stamp"
+}
+
+# see_host SSH_CONNECTION: what does not stay the same from one look to the next.
+see_host() {
+  # shellcheck disable=SC1091
+  rec host "$(
+    [ ! -r /etc/os-release ] || . /etc/os-release
+    read -r _ memory _ </proc/meminfo
+    printf 'id=%s\nversion=%s\nmachine=%s\nclock=%s\nmemory_kb=%s\nssh=%s\n' \
+      "${ID:-unknown}" "${VERSION_ID:-0}" "$(uname -m)" "$(date +%s)" "$memory" "$1"
+  )"
+}

@@ -1,0 +1,287 @@
+//! One host's part of a run: observed, planned, changed, observed again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::conversation::{Conversation, ConversationError};
+use crate::event::{Counts, EventKind, Outcome, Sender};
+use crate::graph::Graph;
+use crate::host::{Ending, Host};
+use crate::observe::{Observation, hex};
+use crate::planner::{self, Changes};
+use crate::record::Record;
+use crate::resource::Resource;
+use crate::resource::require::Outside;
+use crate::run::{Failure, HostReport, Job, Options};
+use crate::script::{self, Apply};
+
+/// A host, what must be there, and what has become of it so far.
+pub(crate) struct Site {
+    pub(crate) host: Option<Arc<dyn Host>>,
+    pub(crate) report: HostReport,
+    graph: Arc<Graph>,
+    seen: Observation,
+}
+
+impl Site {
+    /// Connects, observes and plans.
+    pub(crate) async fn observe(job: Job, options: &Options, events: &Sender) -> Self {
+        let report = HostReport {
+            host: job.name,
+            plan: None,
+            counts: Counts::default(),
+            archives: BTreeMap::new(),
+            failure: None,
+        };
+        let mut site = Self { host: None, report, graph: Arc::new(job.graph), seen: Observation::default() };
+        match job.connect.await {
+            Ok(host) => site.host = Some(host),
+            Err(error) => site.fail(Failure::Connect(error), events),
+        }
+        if let Err(failure) = site.look(options, events).await {
+            site.fail(failure, events);
+        }
+        site
+    }
+
+    async fn look(&mut self, options: &Options, events: &Sender) -> Result<(), Failure> {
+        let Some(host) = self.host.clone() else { return Ok(()) };
+        let nonce = random_name()?;
+        let probes = planner::probes(&self.graph);
+        let said = Conversation::hold(&*host, &nonce, script::observe(&nonce, &probes), |_| ()).await;
+        let said = whole(said)?;
+        events.send(EventKind::HostObserved { host: self.report.host.clone() });
+        self.seen = Observation::read(&said.records);
+        let changes = planner::plan(&self.graph, &self.seen);
+        self.report.counts.unchanged = changes.unchanged;
+        self.report.counts.skipped = changes.skipped.len();
+        self.report.archives = archives(&self.graph, &self.seen);
+        self.report.plan = Some(changes.to_plan(&self.report.host));
+        if changes.list.is_empty() {
+            return Ok(());
+        }
+        let outside = outside(&self.graph, &*host, options).await;
+        let problems = planner::problems(&self.graph, &self.seen, &outside);
+        if problems.is_empty() { Ok(()) } else { Err(Failure::Requirements(problems)) }
+    }
+
+    /// Whether there is anything to do that can be done.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.report.failure.is_none()
+            && self.report.plan.as_ref().is_some_and(|plan| !plan.changes.is_empty())
+    }
+
+    /// Makes the planned changes and observes again.
+    pub(crate) async fn apply(&mut self, options: &Options, events: &Sender) {
+        if !self.is_pending() {
+            return;
+        }
+        if let Err(failure) = self.change(options, events).await {
+            self.fail(failure, events);
+        }
+    }
+
+    async fn change(&mut self, options: &Options, events: &Sender) -> Result<(), Failure> {
+        let Some(host) = self.host.clone() else { return Ok(()) };
+        let graph = Arc::clone(&self.graph);
+        let nonce = random_name()?;
+        let now = jiff::Timestamp::now();
+        let run_id = format!("{}-{}", now.strftime("%Y%m%dT%H%M%SZ"), nonce.get(..8).unwrap_or(&nonce));
+        let holder =
+            format!("{}, {} since {}", options.operator, options.verb, now.strftime("%Y-%m-%d %H:%M:%S UTC"));
+        let changes = planner::plan(&graph, &self.seen);
+        let apply = Apply { nonce: &nonce, run_id: &run_id, holder: &holder, digest: &self.seen.digest };
+        let script = apply.script(&graph, &planner::probes(&graph), &changes);
+        let mut progress = Progress::new(&self.report.host, Arc::clone(&host), run_id, events);
+        let said = Conversation::hold(&*host, &nonce, script, |record| progress.take(record)).await;
+        let said = whole(said)?;
+        refused(&said.records)?;
+        self.settle(&graph, &said.records, &changes, progress.ends, events)
+    }
+
+    /// What the tasks came to, and whether the host is now as it should be.
+    fn settle(
+        &mut self,
+        graph: &Graph,
+        records: &[Record],
+        changes: &Changes<'_>,
+        mut ends: BTreeMap<String, Outcome>,
+        events: &Sender,
+    ) -> Result<(), Failure> {
+        self.seen = Observation::read(records);
+        self.report.archives = archives(graph, &self.seen);
+        let left = planner::plan(graph, &self.seen);
+        let left: BTreeSet<&str> = left.list.iter().map(|(task, _)| task.id.as_str()).collect();
+        let mut failure = None;
+        let mut unsettled = Vec::new();
+        for (task, _) in &changes.list {
+            match ends.remove(&task.id) {
+                Some(Outcome::Changed) if left.contains(task.id.as_str()) => {
+                    self.report.counts.failed += 1;
+                    unsettled.push(task.title.clone());
+                }
+                Some(Outcome::Changed) => self.report.counts.changed += 1,
+                Some(Outcome::Failed { why }) => {
+                    self.report.counts.failed += 1;
+                    let first = Failure::Task { task: task.id.clone(), title: task.title.clone(), why };
+                    failure.get_or_insert(first);
+                }
+                _ => self.report.counts.skipped += 1,
+            }
+        }
+        let changed: BTreeSet<&str> = changes.list.iter().map(|(task, _)| task.id.as_str()).collect();
+        for id in left.difference(&changed) {
+            let message = format!("`{id}` is not as it should be any more; something else changes it");
+            events.send(EventKind::Warning { host: self.report.host.clone(), message });
+            unsettled.push((*id).to_owned());
+        }
+        match failure {
+            Some(failure) => Err(failure),
+            None if unsettled.is_empty() => Ok(()),
+            None => Err(Failure::NotConverged(unsettled)),
+        }
+    }
+
+    fn fail(&mut self, failure: Failure, events: &Sender) {
+        let host = self.report.host.clone();
+        events.send(EventKind::HostFailed { host, cause: failure.cause(), hints: failure.hints() });
+        self.report.failure = Some(failure);
+    }
+}
+
+/// Reads the records of a changing script as they come.
+struct Progress<'a> {
+    name: &'a str,
+    host: Arc<dyn Host>,
+    run_id: String,
+    events: &'a Sender,
+    begun: BTreeMap<String, Instant>,
+    ends: BTreeMap<String, Outcome>,
+}
+
+impl<'a> Progress<'a> {
+    fn new(name: &'a str, host: Arc<dyn Host>, run_id: String, events: &'a Sender) -> Self {
+        Self { name, host, run_id, events, begun: BTreeMap::new(), ends: BTreeMap::new() }
+    }
+
+    fn take(&mut self, record: &Record) {
+        let Some((what, task)) = record.kind.split_once(':') else { return };
+        match what {
+            "started" => {
+                self.begun.insert(task.to_owned(), Instant::now());
+                self.events
+                    .send(EventKind::TaskStarted { host: self.name.to_owned(), task: task.to_owned() });
+            }
+            "finished" => self.end(task, read_end(&record.text())),
+            "skipped" => self.end(task, Outcome::Skipped { why: "what it needs failed".to_owned() }),
+            "confirm" => self.confirm(),
+            _ => {}
+        }
+    }
+
+    fn end(&mut self, task: &str, outcome: Outcome) {
+        let seconds = self.begun.get(task).map_or(0.0, |begun| begun.elapsed().as_secs_f64());
+        self.ends.insert(task.to_owned(), outcome.clone());
+        let host = self.name.to_owned();
+        self.events.send(EventKind::TaskFinished { host, task: task.to_owned(), outcome, seconds });
+    }
+
+    /// Shows the host that a new connection gets in. If it does not, the host finds out by itself.
+    fn confirm(&self) {
+        let (host, run_id) = (Arc::clone(&self.host), self.run_id.clone());
+        tokio::spawn(async move {
+            let (output, mut unread) = tokio::sync::mpsc::channel(1);
+            let reading = async { while unread.recv().await.is_some() {} };
+            let (ending, ()) = tokio::join!(host.run_fresh(script::confirm(&run_id), output), reading);
+            tracing::debug!(?ending, "confirmed over a fresh connection");
+        });
+    }
+}
+
+/// `STATUS` and the last words of a task.
+fn read_end(text: &str) -> Outcome {
+    match text.split_once(' ') {
+        Some(("0", _)) => Outcome::Changed,
+        Some((status, "")) => {
+            Outcome::Failed { why: format!("it ended with status {status} and said nothing") }
+        }
+        Some((_, words)) => Outcome::Failed { why: words.trim().to_owned() },
+        None => Outcome::Failed { why: "it ended in an unknown way".to_owned() },
+    }
+}
+
+/// A script's run that went to its last line; anything else is a failure of its own.
+fn whole(said: Result<Conversation, ConversationError>) -> Result<Conversation, Failure> {
+    let said = said.map_err(|error| match error {
+        ConversationError::Host(error) => Failure::Lost(error.chain()),
+        ConversationError::Record(error) => Failure::Protocol(error.to_string()),
+        silent @ ConversationError::Silent => Failure::Lost(silent.to_string()),
+    })?;
+    if said.is_whole() {
+        return Ok(said);
+    }
+    Err(match said.ending {
+        Ending::Lost(why) => Failure::Lost(why),
+        _ if said.records.is_empty() && said.stderr.contains("sudo") => {
+            Failure::Sudo(last_line(&said.stderr))
+        }
+        Ending::Status(status) => Failure::Protocol(format!(
+            "the script ended early with status {status}: {}",
+            last_line(&said.stderr)
+        )),
+        Ending::Signal(name) => Failure::Protocol(format!("the script was ended by SIG{name}")),
+    })
+}
+
+/// Why the host did not begin with the changes.
+fn refused(records: &[Record]) -> Result<(), Failure> {
+    let first = |kind: &str| records.iter().find(|record| record.kind == kind);
+    if let Some(record) = first("locked") {
+        return Err(Failure::Locked(record.text()));
+    }
+    if let Some(record) = first("failed") {
+        return Err(Failure::Storage(record.text()));
+    }
+    if first("stale").is_some() {
+        return Err(Failure::Stale);
+    }
+    Ok(())
+}
+
+fn archives(graph: &Graph, seen: &Observation) -> BTreeMap<String, String> {
+    let archive = |task: &crate::task::Task| match &task.resource {
+        Resource::Archive(archive) => Some((task.id.clone(), archive.whole(&task.id, seen)?)),
+        _ => None,
+    };
+    graph.tasks().iter().filter(|task| task.skipped.is_none()).filter_map(archive).collect()
+}
+
+/// What only the operator's side knows of the host.
+async fn outside(graph: &Graph, host: &dyn Host, options: &Options) -> Outside {
+    let resolved = match planner::name_to_resolve(graph) {
+        Some(name) => Some(resolve(name, options).await),
+        None => None,
+    };
+    Outside { clock: jiff::Timestamp::now().as_second(), peer: host.peer_address(), resolved }
+}
+
+async fn resolve(name: &str, options: &Options) -> Result<Vec<IpAddr>, String> {
+    if let Some(address) = options.resolve.get(name) {
+        return Ok(vec![*address]);
+    }
+    let addresses = tokio::net::lookup_host((name, 443)).await.map_err(|error| error.to_string())?;
+    Ok(addresses.map(|address| address.ip()).collect())
+}
+
+/// A name nobody can guess: 16 random bytes in hex.
+fn random_name() -> Result<String, Failure> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| Failure::Protocol(format!("no random numbers: {error}")))?;
+    Ok(hex(&bytes))
+}
+
+fn last_line(text: &str) -> String {
+    text.lines().last().unwrap_or_default().to_owned()
+}
