@@ -37,7 +37,7 @@ engine_spawn() {
   # A dockerd that was killed leaves its pid file, and a new one refuses to start beside it.
   for pidfile in /var/run/docker.pid /var/run/docker/containerd/containerd.pid; do
     pid=$(cat "$pidfile" 2>/dev/null) || continue
-    case $(cat "/proc/$pid/comm" 2>/dev/null) in dockerd | containerd) ;; *) rm -f "$pidfile" ;; esac
+    case $(cat "/proc/$pid/comm" 2>/dev/null || echo gone) in dockerd | containerd) ;; *) rm -f "$pidfile" ;; esac
   done
   say "starting dockerd (log: $state/dockerd.log)"
   # It outlives this command: own session, and none of our descriptors (9 is a lock, 3 the caller's stdout).
