@@ -1,1 +1,47 @@
-//! ssh
+//! The SSH transport of stdbctl: one TCP connection per host, host keys checked as OpenSSH checks them, commands
+//! with their input and output streamed, and every round trip counted.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use stdbctl_ssh::{ConnectOptions, connect, quote};
+//!
+//! let session = connect(ConnectOptions::new("ubuntu@example.com".parse()?)).await?;
+//! let (sender, mut output) = tokio::sync::mpsc::channel(16);
+//! let command = quote::join(["uname", "-r"])?;
+//! let (ending, ()) = tokio::join!(session.exec(&command, tokio::io::empty(), sender), async {
+//!     while output.recv().await.is_some() {}
+//! });
+//! println!("{:?} after {} round trips", ending?, session.stats().round_trips);
+//! session.close().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! No other crate of the workspace names russh, and none of its types are in this crate's interface.
+
+mod agent;
+mod auth;
+mod certificate;
+mod client;
+mod command;
+mod connect;
+mod count;
+mod error;
+mod host_key;
+mod identity;
+mod known_hosts;
+mod printable;
+pub mod quote;
+mod session;
+mod target;
+mod tcp;
+
+pub use certificate::CertificateFault;
+pub use command::{Chunk, Ending};
+pub use connect::{ConnectOptions, connect};
+pub use count::Stats;
+pub use error::{Cause, CommandError, ConnectError, ErrorKind, Step};
+pub use host_key::{AskAboutKey, HostKeyError, HostKeyPrompt, UnknownKey};
+pub use printable::printable;
+pub use session::Session;
+pub use target::{DEFAULT_PORT, Target, TargetError};

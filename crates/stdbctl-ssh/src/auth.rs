@@ -1,0 +1,153 @@
+//! Being recognised by the server: keys are offered until it takes one.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use russh::client::{AuthResult, Handle};
+use russh::keys::{HashAlg, PrivateKeyWithHashAlg};
+
+use crate::agent::AgentSigner;
+use crate::client::{Client, Ended, Shared};
+use crate::error::{ConnectError, Step};
+use crate::identity::{Identities, Identity, Signing};
+
+/// One login, and what came of it so far.
+pub(crate) struct Login<'a> {
+    pub(crate) handle: &'a mut Handle<Client>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) agent: Option<&'a Path>,
+    pub(crate) user: &'a str,
+    pub(crate) host: &'a str,
+    pub(crate) address: String,
+    pub(crate) patience: Duration,
+}
+
+enum Answer {
+    Taken,
+    Refused {
+        methods: Vec<String>,
+        partial: bool,
+    },
+    /// The key could not be offered after all.
+    Skipped(String),
+    Gone,
+}
+
+impl Login<'_> {
+    /// Offers the keys in order. Each answer must come within the patience.
+    pub(crate) async fn run(mut self, identities: Identities) -> Result<(), ConnectError> {
+        let Identities { offered, mut skipped } = identities;
+        let (mut tried, mut methods, mut partial) = (Vec::new(), Vec::new(), false);
+        for identity in offered {
+            let shared = Arc::clone(&self.shared);
+            let answer =
+                shared.within(self.patience, self.offer(&identity)).await.map_err(|_| self.slow())?;
+            match answer {
+                Answer::Taken => return Ok(()),
+                Answer::Skipped(why) => skipped.push(why),
+                Answer::Refused { methods: now, partial: took } => {
+                    tried.push(identity.name);
+                    partial |= took;
+                    methods = now;
+                    if !methods.iter().any(|method| method == "publickey") {
+                        break;
+                    }
+                }
+                Answer::Gone => {
+                    // "Too many authentication failures" and the like: a refusal, not an accident.
+                    let Some(Ended::Said(words)) = self.shared.ended() else { return Err(self.lost()) };
+                    tried.push(identity.name);
+                    skipped.push(format!("the server hung up: {words}"));
+                    break;
+                }
+            }
+        }
+        Err(ConnectError::AuthRefused {
+            user: self.user.to_owned(),
+            host: self.host.to_owned(),
+            tried,
+            skipped,
+            methods,
+            partial,
+        })
+    }
+
+    async fn offer(&mut self, identity: &Identity) -> Answer {
+        let hash = match self.hash_for(identity).await {
+            Ok(hash) => hash,
+            Err(answer) => return answer,
+        };
+        let result = match &identity.signing {
+            Signing::File(key) => {
+                let key = PrivateKeyWithHashAlg::new(Arc::clone(key), hash);
+                self.handle.authenticate_publickey(self.user, key).await
+            }
+            Signing::Agent => return self.offer_with_agent(identity, hash).await,
+        };
+        result.map_or(Answer::Gone, |result| self.read(result))
+    }
+
+    async fn offer_with_agent(&mut self, identity: &Identity, hash: Option<HashAlg>) -> Answer {
+        let Some(socket) = self.agent else { return Answer::Skipped(format!("{}: no agent", identity.name)) };
+        let mut signer = match AgentSigner::connect(socket, Arc::clone(&self.shared)).await {
+            Ok(signer) => signer,
+            Err(error) => return Answer::Skipped(format!("{}: the agent is gone: {error}", identity.name)),
+        };
+        let key = identity.key.clone();
+        match self.handle.authenticate_publickey_with(self.user, key, hash, &mut signer).await {
+            Ok(result) => self.read(result),
+            Err(russh::AgentAuthError::Send(_)) => Answer::Gone,
+            Err(russh::AgentAuthError::Key(error)) => {
+                Answer::Skipped(format!("{}: the agent did not sign: {error}", identity.name))
+            }
+        }
+    }
+
+    /// With which hash an RSA key signs: never SHA-1.
+    async fn hash_for(&self, identity: &Identity) -> Result<Option<HashAlg>, Answer> {
+        if !identity.key.key_data().is_rsa() {
+            return Ok(None);
+        }
+        match self.handle.best_supported_rsa_hash().await {
+            Ok(Some(Some(hash))) => Ok(Some(hash)),
+            Ok(None) => Ok(Some(HashAlg::Sha512)),
+            Ok(Some(None)) => {
+                Err(Answer::Skipped(format!("{}: the server takes RSA keys only with SHA-1", identity.name)))
+            }
+            Err(_) => Err(Answer::Gone),
+        }
+    }
+
+    fn read(&self, result: AuthResult) -> Answer {
+        match result {
+            AuthResult::Success => Answer::Taken,
+            // russh reports a lost connection as a refusal without methods.
+            AuthResult::Failure { remaining_methods, .. }
+                if remaining_methods.is_empty() && self.handle.is_closed() =>
+            {
+                Answer::Gone
+            }
+            AuthResult::Failure { remaining_methods, partial_success } => Answer::Refused {
+                methods: remaining_methods.iter().map(String::from).collect(),
+                partial: partial_success,
+            },
+        }
+    }
+
+    fn slow(&self) -> ConnectError {
+        ConnectError::Timeout {
+            step: Step::Authentication,
+            address: self.address.clone(),
+            seconds: self.patience.as_secs(),
+        }
+    }
+
+    fn lost(&self) -> ConnectError {
+        ConnectError::Lost {
+            step: Step::Authentication,
+            address: self.address.clone(),
+            reason: self.shared.reason(),
+        }
+    }
+}

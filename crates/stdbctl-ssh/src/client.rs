@@ -1,0 +1,127 @@
+//! What russh asks and tells this side while a connection lives.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use russh::client::{self, DisconnectReason};
+use russh::keys::PublicKeyOrCertificate;
+use tokio::time::{error::Elapsed, timeout};
+
+use crate::host_key::{HostKeyCheck, HostKeyError};
+use crate::printable::printable;
+
+/// How a connection ended.
+#[derive(Debug, Clone)]
+pub(crate) enum Ended {
+    /// The server said goodbye, and why.
+    Said(String),
+    /// It broke.
+    Broke(String),
+}
+
+/// What the two ends of a connection, russh's task and ours, know together.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    /// Odd while a person is being asked; each question makes it two more.
+    questions: AtomicU64,
+    ended: Mutex<Option<Ended>>,
+}
+
+impl Shared {
+    /// Waits for a person: meanwhile no deadline of [`Shared::within`] runs.
+    pub(crate) async fn asking<F: Future>(&self, question: F) -> F::Output {
+        self.questions.fetch_add(1, Ordering::AcqRel);
+        let answer = question.await;
+        self.questions.fetch_add(1, Ordering::AcqRel);
+        answer
+    }
+
+    /// Waits for a server for as long as `patience` lasts, which starts anew when a person has been asked.
+    pub(crate) async fn within<F: Future>(&self, patience: Duration, step: F) -> Result<F::Output, Elapsed> {
+        let mut step = pin!(step);
+        let mut questions = self.questions.load(Ordering::Acquire);
+        loop {
+            match timeout(patience, &mut step).await {
+                Ok(result) => return Ok(result),
+                Err(elapsed) => {
+                    let now = self.questions.load(Ordering::Acquire);
+                    if now == questions && now.is_multiple_of(2) {
+                        return Err(elapsed);
+                    }
+                    questions = now;
+                }
+            }
+        }
+    }
+
+    fn end(&self, ended: Ended) {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(ended);
+    }
+
+    pub(crate) fn ended(&self) -> Option<Ended> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Why the connection ended, fit for a terminal.
+    pub(crate) fn reason(&self) -> String {
+        match self.ended() {
+            Some(Ended::Said(words)) if words.is_empty() => "the server hung up".to_owned(),
+            Some(Ended::Said(words)) => format!("the server hung up: {words}"),
+            Some(Ended::Broke(reason)) => reason,
+            None => "the server closed the connection".to_owned(),
+        }
+    }
+}
+
+/// Why a connection could not be set up, as far as russh's task goes.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    #[error(transparent)]
+    HostKey(#[from] HostKeyError),
+    #[error(transparent)]
+    Ssh(#[from] russh::Error),
+}
+
+pub(crate) struct Client {
+    pub(crate) check: HostKeyCheck,
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl client::Handler for Client {
+    type Error = ClientError;
+
+    async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, Self::Error> {
+        self.check.check(shown, &self.shared).await?;
+        Ok(true)
+    }
+
+    async fn disconnected(&mut self, reason: DisconnectReason<Self::Error>) -> Result<(), Self::Error> {
+        self.shared.end(match reason {
+            DisconnectReason::ReceivedDisconnect(said) => Ended::Said(printable(said.message)),
+            DisconnectReason::Error(ClientError::Ssh(error)) => Ended::Broke(describe(&error)),
+            DisconnectReason::Error(ClientError::HostKey(error)) => Ended::Broke(error.to_string()),
+        });
+        Ok(())
+    }
+}
+
+/// russh's errors in words that say what happened.
+pub(crate) fn describe(error: &russh::Error) -> String {
+    match error {
+        russh::Error::KeepaliveTimeout | russh::Error::InactivityTimeout => {
+            "the server stopped answering".to_owned()
+        }
+        russh::Error::Disconnect | russh::Error::HUP => "the server closed the connection".to_owned(),
+        russh::Error::IO(error) => match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => "the server closed the connection".to_owned(),
+            std::io::ErrorKind::TimedOut => "the server stopped answering".to_owned(),
+            std::io::ErrorKind::ConnectionAborted => "it was given up".to_owned(),
+            _ => error.to_string(),
+        },
+        russh::Error::NoAuthMethod => "the server takes no login".to_owned(),
+        other => printable(other.to_string()),
+    }
+}

@@ -1,0 +1,230 @@
+//! One command on one channel: its input, its output and how it ended.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use russh::client::Msg;
+use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::client::Shared;
+use crate::error::CommandError;
+use crate::printable::printable;
+use crate::session::Opened;
+
+/// How much input is read at a time.
+const PIECE: usize = 128 * 1024;
+/// How much output is held for a receiver that lags. Beyond it the whole connection waits for that receiver:
+/// russh tells the server to go on before anybody has taken what came, so only TCP is left to hold it back.
+const HELD: usize = 4 << 20;
+/// The code of standard error (RFC 4254, section 5.2).
+const STDERR: u32 = 1;
+
+/// A piece of what a command wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Chunk {
+    /// Bytes of standard output, as they came.
+    Stdout(Vec<u8>),
+    /// Bytes of standard error, as they came.
+    Stderr(Vec<u8>),
+}
+
+impl Chunk {
+    fn len(&self) -> usize {
+        let (Self::Stdout(bytes) | Self::Stderr(bytes)) = self;
+        bytes.len()
+    }
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// It exited with this status.
+    Status(u32),
+    /// A signal ended it; the name has no `SIG` in front.
+    Signal(String),
+    /// The connection was lost before its end was known, for this reason.
+    Lost(String),
+}
+
+/// Closes the channel unless the server has done so: russh leaves a dropped channel open on the server.
+struct Closer(Option<Arc<ChannelWriteHalf<Msg>>>);
+
+impl Drop for Closer {
+    fn drop(&mut self) {
+        if let (Some(channel), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(async move { channel.close().await });
+        }
+    }
+}
+
+/// The task that drains a channel, which ends with whoever waits for it.
+struct Draining(JoinHandle<Result<Ending, CommandError>>);
+
+impl Drop for Draining {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Runs a command on a channel of its own.
+pub(crate) async fn run<R>(
+    opened: Opened,
+    shared: Arc<Shared>,
+    command: &str,
+    stdin: R,
+    output: mpsc::Sender<Chunk>,
+) -> Result<Ending, CommandError>
+where
+    R: AsyncRead + Unpin + Send,
+{
+    let Opened { channel, share } = opened;
+    let (reader, writer) = channel.split();
+    let writer = Arc::new(writer);
+    let mut closer = Closer(Some(Arc::clone(&writer)));
+    // A task of its own: a channel that nobody reads stops all others of the connection.
+    let gone = Arc::clone(&shared);
+    let mut draining = Draining(tokio::spawn(async move {
+        let _share = share;
+        drain(reader, output, &shared).await
+    }));
+    // The answer to the request is not waited for: it comes with the first output.
+    if writer.exec(true, command).await.is_err() {
+        return Err(CommandError::Gone(gone.reason()));
+    }
+    let ended = {
+        let feeding = feed(&writer, stdin);
+        tokio::pin!(feeding);
+        tokio::select! {
+            ended = &mut draining.0 => Some(ended),
+            fed = &mut feeding => {
+                fed.map_err(CommandError::Stdin)?;
+                None
+            }
+        }
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => (&mut draining.0).await,
+    };
+    let ending = ended.map_err(|_| CommandError::Gone(gone.reason()))?;
+    if ending.is_ok() {
+        closer.0 = None;
+    }
+    ending
+}
+
+/// Sends all there is to read, then end of file. A channel that is closed meanwhile is no error of the input.
+async fn feed<R: AsyncRead + Unpin>(channel: &ChannelWriteHalf<Msg>, mut stdin: R) -> io::Result<()> {
+    loop {
+        let mut piece = Vec::with_capacity(PIECE);
+        if stdin.read_buf(&mut piece).await? == 0 {
+            channel.eof().await.ok();
+            return Ok(());
+        }
+        if channel.data_bytes(piece).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// What the server said about a command so far.
+#[derive(Default)]
+struct Progress {
+    held: VecDeque<Chunk>,
+    bytes_held: usize,
+    ending: Option<Ending>,
+    /// All output has come: the status may come before it.
+    complete: bool,
+    refused: bool,
+}
+
+async fn drain(
+    mut channel: ChannelReadHalf,
+    output: mpsc::Sender<Chunk>,
+    shared: &Shared,
+) -> Result<Ending, CommandError> {
+    let mut progress = Progress::default();
+    let mut unwanted = false;
+    loop {
+        tokio::select! {
+            message = channel.wait(), if progress.bytes_held < HELD => match message {
+                Some(ChannelMsg::Close) => {
+                    progress.complete = true;
+                    break;
+                }
+                Some(message) => progress.take(message, unwanted),
+                None => break,
+            },
+            place = output.reserve(), if !progress.held.is_empty() => {
+                unwanted = place.is_err();
+                progress.hand_over(place.ok());
+            }
+        }
+        if progress.refused {
+            return Err(CommandError::Refused);
+        }
+    }
+    for chunk in std::mem::take(&mut progress.held) {
+        if output.send(chunk).await.is_err() {
+            break;
+        }
+    }
+    Ok(progress.end(shared))
+}
+
+impl Progress {
+    fn take(&mut self, message: ChannelMsg, unwanted: bool) {
+        match message {
+            ChannelMsg::Data { data } if !unwanted => self.hold(Chunk::Stdout(data.to_vec())),
+            ChannelMsg::ExtendedData { data, ext: STDERR } if !unwanted => {
+                self.hold(Chunk::Stderr(data.to_vec()));
+            }
+            ChannelMsg::ExitStatus { exit_status } => self.ending = Some(Ending::Status(exit_status)),
+            ChannelMsg::ExitSignal { signal_name, .. } => {
+                self.ending = Some(Ending::Signal(name(&signal_name)));
+            }
+            ChannelMsg::Eof => self.complete = true,
+            ChannelMsg::Failure => self.refused = true,
+            _ => {}
+        }
+    }
+
+    /// Gives the oldest chunk to the receiver, or everything up if there is none.
+    fn hand_over(&mut self, place: Option<mpsc::Permit<'_, Chunk>>) {
+        let Some(place) = place else {
+            self.held.clear();
+            self.bytes_held = 0;
+            return;
+        };
+        if let Some(chunk) = self.held.pop_front() {
+            self.bytes_held -= chunk.len();
+            place.send(chunk);
+        }
+    }
+
+    fn hold(&mut self, chunk: Chunk) {
+        self.bytes_held += chunk.len();
+        self.held.push_back(chunk);
+    }
+
+    fn end(self, shared: &Shared) -> Ending {
+        match self.ending {
+            Some(ending) if self.complete => ending,
+            None if self.complete && shared.ended().is_none() => {
+                Ending::Lost("the server closed the channel without saying how the command ended".to_owned())
+            }
+            _ => Ending::Lost(shared.reason()),
+        }
+    }
+}
+
+fn name(signal: &Sig) -> String {
+    match signal {
+        Sig::Custom(name) => printable(name),
+        known => format!("{known:?}"),
+    }
+}

@@ -1,0 +1,303 @@
+//! Why a connection or a command failed, in words that lead to the cause.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use crate::host_key::HostKeyError;
+
+/// A cause whose type is nobody's business outside this crate.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Where in the setting up of a connection something happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// Looking the name up.
+    Resolve,
+    /// TCP's handshake.
+    Tcp,
+    /// Waiting for the server to say that it is an SSH server.
+    Banner,
+    /// Agreeing on keys.
+    KeyExchange,
+    /// Recognising the server.
+    HostKey,
+    /// Being recognised by the server.
+    Authentication,
+    /// Opening a channel for a command.
+    Channel,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Resolve => "name lookup",
+            Self::Tcp => "the TCP connection",
+            Self::Banner => "the SSH banner",
+            Self::KeyExchange => "the key exchange",
+            Self::HostKey => "the host key check",
+            Self::Authentication => "authentication",
+            Self::Channel => "opening a channel",
+        })
+    }
+}
+
+/// What kind of failure a [`ConnectError`] is, for exit codes and tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The name has no address.
+    Resolve,
+    /// Nobody answers there.
+    Tcp,
+    /// The port answers and says nothing.
+    Silent,
+    /// Something answers that is not an SSH server.
+    NotSsh,
+    /// The two sides found no common ground, or the exchange failed.
+    KeyExchange,
+    /// The host's key is not on record.
+    HostKeyUnknown,
+    /// Another key is on record.
+    HostKeyChanged,
+    /// The key is marked as revoked.
+    HostKeyRevoked,
+    /// The host's certificate is not good for it.
+    HostKeyCertificate,
+    /// A `known_hosts` file could not be read or written.
+    KnownHosts,
+    /// The server took none of the keys.
+    AuthRefused,
+    /// There was no user or key to log in with.
+    NoIdentity,
+    /// A step took too long.
+    Timeout,
+    /// The connection broke.
+    Lost,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The name has no address.
+    #[error("cannot find the address of {host}")]
+    Resolve {
+        /// The name as given.
+        host: String,
+        /// What the resolver said.
+        #[source]
+        source: io::Error,
+    },
+    /// No address of the host took the connection.
+    #[error("cannot reach {address}")]
+    Tcp {
+        /// The addresses tried.
+        address: String,
+        /// Why the last one failed.
+        #[source]
+        source: io::Error,
+    },
+    /// The port took the connection and then said nothing.
+    #[error("{address} answers but says nothing: no SSH banner {}", .waited.map_or_else(|| "before it hung up".to_owned(), |seconds| format!("within {seconds} s")))]
+    Silent {
+        /// Address and port.
+        address: String,
+        /// How long it was waited for, in seconds; none if the other side closed the connection.
+        waited: Option<u64>,
+    },
+    /// The port says something that is not SSH.
+    #[error("{address} is not an SSH server: it says {said:?}")]
+    NotSsh {
+        /// Address and port.
+        address: String,
+        /// Its first words, fit for a terminal.
+        said: String,
+    },
+    /// The exchange of keys failed.
+    #[error("the key exchange with {address} failed")]
+    KeyExchange {
+        /// Address and port.
+        address: String,
+        /// Why.
+        #[source]
+        source: Cause,
+    },
+    /// The server's key was refused by this side.
+    #[error(transparent)]
+    HostKey(#[from] HostKeyError),
+    /// The server took none of the keys.
+    #[error("{user}@{host} refused {}", refused_keys(.tried))]
+    AuthRefused {
+        /// The user that tried to log in.
+        user: String,
+        /// The host as given.
+        host: String,
+        /// The keys the server refused, in order.
+        tried: Vec<String>,
+        /// The keys that were not offered, and why.
+        skipped: Vec<String>,
+        /// What the server would take, by its own words.
+        methods: Vec<String>,
+        /// The server took a key but wants a second proof.
+        partial: bool,
+    },
+    /// There was no key to offer.
+    #[error("there is no key to log in to {host} as {user}")]
+    NoIdentity {
+        /// The user that wanted to log in.
+        user: String,
+        /// The host as given.
+        host: String,
+        /// Where keys were looked for, and why none could be used.
+        skipped: Vec<String>,
+    },
+    /// Neither the target nor the environment names a user.
+    #[error("no user to log in to {host} as")]
+    NoUser {
+        /// The host as given.
+        host: String,
+    },
+    /// A step took too long.
+    #[error("{step} with {address} took more than {seconds} s")]
+    Timeout {
+        /// Which one.
+        step: Step,
+        /// Address and port.
+        address: String,
+        /// The limit.
+        seconds: u64,
+    },
+    /// The connection broke.
+    #[error("the connection to {address} was lost during {step}: {reason}")]
+    Lost {
+        /// When.
+        step: Step,
+        /// Address and port.
+        address: String,
+        /// What is known about it, fit for a terminal.
+        reason: String,
+    },
+}
+
+fn refused_keys(tried: &[String]) -> String {
+    match tried {
+        [] => "the login".to_owned(),
+        [one] => format!("the key {one}"),
+        more => format!("all {} keys: {}", more.len(), more.join(", ")),
+    }
+}
+
+impl ConnectError {
+    /// What kind of failure it is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Resolve { .. } => ErrorKind::Resolve,
+            Self::Tcp { .. } => ErrorKind::Tcp,
+            Self::Silent { .. } => ErrorKind::Silent,
+            Self::NotSsh { .. } => ErrorKind::NotSsh,
+            Self::KeyExchange { .. } => ErrorKind::KeyExchange,
+            Self::HostKey(error) => error.kind(),
+            Self::AuthRefused { .. } => ErrorKind::AuthRefused,
+            Self::NoIdentity { .. } | Self::NoUser { .. } => ErrorKind::NoIdentity,
+            Self::Timeout { .. } => ErrorKind::Timeout,
+            Self::Lost { .. } => ErrorKind::Lost,
+        }
+    }
+
+    /// At which step it failed.
+    pub fn step(&self) -> Step {
+        match self {
+            Self::Resolve { .. } => Step::Resolve,
+            Self::Tcp { .. } => Step::Tcp,
+            Self::Silent { .. } | Self::NotSsh { .. } => Step::Banner,
+            Self::KeyExchange { .. } => Step::KeyExchange,
+            Self::HostKey(_) => Step::HostKey,
+            Self::AuthRefused { .. } | Self::NoIdentity { .. } | Self::NoUser { .. } => Step::Authentication,
+            Self::Timeout { step, .. } | Self::Lost { step, .. } => *step,
+        }
+    }
+
+    /// What to try, one line each.
+    pub fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Resolve { host, .. } => vec![format!("check the spelling of {host}, or give an address")],
+            Self::Tcp { .. } => vec![
+                "check the address and port, that the server is up, and that a firewall lets you in"
+                    .to_owned(),
+            ],
+            Self::Silent { .. } => {
+                vec![
+                    "is sshd listening there? it says nothing too when it has too many logins in progress"
+                        .to_owned(),
+                ]
+            }
+            Self::NotSsh { .. } => vec!["is this the right port?".to_owned()],
+            Self::HostKey(error) => error.hints(),
+            Self::AuthRefused { user, skipped, methods, partial, .. } => {
+                refused_hints(user, skipped, methods, *partial)
+            }
+            Self::NoIdentity { skipped, .. } => {
+                let mut hints = skipped.clone();
+                hints.push("name a key with --identity, or load one with ssh-add".to_owned());
+                hints
+            }
+            Self::NoUser { .. } => vec!["write the host as USER@HOST".to_owned()],
+            Self::Timeout { .. } => vec!["allow more with --timeout if the network is slow".to_owned()],
+            Self::KeyExchange { .. } | Self::Lost { .. } => Vec::new(),
+        }
+    }
+}
+
+fn refused_hints(user: &str, skipped: &[String], methods: &[String], partial: bool) -> Vec<String> {
+    let mut hints = skipped.to_vec();
+    if partial {
+        hints.push("the server took a key but wants a second proof, which stdbctl cannot give".to_owned());
+    }
+    if methods.iter().any(|method| method == "publickey") {
+        hints.push(format!(
+            "is one of these keys in the authorized_keys of {user} on the host? is {user} the right user?"
+        ));
+    } else if !methods.is_empty() {
+        hints.push(format!("the server takes no keys, only: {}", methods.join(", ")));
+    }
+    hints
+}
+
+/// Why a command could not be run, or its ending not be learnt.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// The command cannot be sent.
+    #[error("the command contains a NUL byte")]
+    Nul,
+    /// The server did not open a channel for it.
+    #[error("the server opened no session for the command: {0}")]
+    Channel(String),
+    /// The server opened a channel and refused to run anything in it.
+    #[error("the server refused to run a command")]
+    Refused,
+    /// The connection was lost before the command was sent.
+    #[error("the connection is gone: {0}")]
+    Gone(String),
+    /// What should go to its standard input could not be read. The command was cut off from its input.
+    #[error("cannot read what the command should be given")]
+    Stdin(#[source] io::Error),
+    /// The step took too long.
+    #[error("{step} took more than {seconds} s")]
+    Timeout {
+        /// Which one.
+        step: Step,
+        /// The limit.
+        seconds: u64,
+    },
+}
+
+/// A private key file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use the key {}", .file.display())]
+pub(crate) struct UnusableKey {
+    pub(crate) file: PathBuf,
+    #[source]
+    pub(crate) source: Cause,
+}

@@ -1,0 +1,371 @@
+//! Recognising the server: what its key or certificate must be, and what to do with one not seen before.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use russh::Preferred;
+use russh::keys::ssh_key::public::KeyData;
+use russh::keys::{Algorithm, PublicKeyOrCertificate};
+
+use crate::certificate::{CertificateFault, check_certificate};
+use crate::client::Shared;
+use crate::error::ErrorKind;
+use crate::known_hosts::{KnownHosts, Place, Verdict, fingerprint, remember, spelled};
+use crate::target::DEFAULT_PORT;
+
+/// A host key that no file has on record, as it is shown to whoever decides about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostKeyPrompt {
+    /// The host as given.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The address that was connected to.
+    pub address: SocketAddr,
+    /// `ssh-ed25519`, for example.
+    pub key_type: String,
+    /// The key's fingerprint, `SHA256:...`.
+    pub fingerprint: String,
+    /// The types of other keys that are on record for this host: a reason to be careful.
+    pub other_types: Vec<String>,
+}
+
+/// Decides about an unknown host key; called on a thread where it may block.
+pub type AskAboutKey = Arc<dyn Fn(&HostKeyPrompt) -> bool + Send + Sync>;
+
+/// What to do with a host key that is on record nowhere.
+#[derive(Clone, Default)]
+pub enum UnknownKey {
+    /// Refuse to connect.
+    #[default]
+    Refuse,
+    /// Put it on record and go on; but refuse if the host has a key of another type on record.
+    AcceptNew,
+    /// Ask; put it on record if the answer is yes.
+    Ask(AskAboutKey),
+}
+
+impl fmt::Debug for UnknownKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Refuse => "Refuse",
+            Self::AcceptNew => "AcceptNew",
+            Self::Ask(_) => "Ask",
+        })
+    }
+}
+
+/// Why the server's key was refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HostKeyError {
+    /// It is on record nowhere.
+    #[error("the host key of {} is not known: {} {}", .0.host, .0.key_type, .0.fingerprint)]
+    Unknown(Box<HostKeyPrompt>),
+    /// Another key of its type is on record.
+    #[error("the host key of {host} has changed: it is now {offered}, but line {line} of {} has {recorded}", .file.display())]
+    Changed {
+        /// The host as `known_hosts` spells it.
+        host: String,
+        /// The fingerprint of the key the server has shown.
+        offered: String,
+        /// The fingerprint of the key on record.
+        recorded: String,
+        /// The file that has it.
+        file: PathBuf,
+        /// The line in it, from 1.
+        line: usize,
+    },
+    /// It is marked as revoked.
+    #[error("the host key of {host}, {offered}, is revoked by line {line} of {}", .file.display())]
+    Revoked {
+        /// The host as `known_hosts` spells it.
+        host: String,
+        /// The fingerprint of the revoked key: the host's, or that of the authority behind its certificate.
+        offered: String,
+        /// The file that says so.
+        file: PathBuf,
+        /// The line in it, from 1.
+        line: usize,
+    },
+    /// It is a certificate that is not good for this host.
+    #[error("the certificate of {host} is not accepted")]
+    Certificate {
+        /// The host as given.
+        host: String,
+        /// What is wrong with it.
+        #[source]
+        source: CertificateFault,
+    },
+    /// A file with known keys is there but cannot be read.
+    #[error("cannot read {}", .file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The accepted key could not be put on record.
+    #[error("cannot add the host key to {}", .file.display())]
+    NotSaved {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl HostKeyError {
+    pub(crate) fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Unknown(_) => ErrorKind::HostKeyUnknown,
+            Self::Changed { .. } => ErrorKind::HostKeyChanged,
+            Self::Revoked { .. } => ErrorKind::HostKeyRevoked,
+            Self::Certificate { .. } => ErrorKind::HostKeyCertificate,
+            Self::Unreadable { .. } | Self::NotSaved { .. } => ErrorKind::KnownHosts,
+        }
+    }
+
+    pub(crate) fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Unknown(prompt) => unknown_hints(prompt),
+            Self::Changed { host, file, .. } => vec![
+                "somebody may be in between, or the server was set up anew".to_owned(),
+                format!("if it was: ssh-keygen -R '{host}' -f '{}', then connect again", file.display()),
+            ],
+            Self::Revoked { .. } => {
+                vec![
+                    "somebody may be using a stolen key; connect only after the host has got a new one"
+                        .to_owned(),
+                ]
+            }
+            Self::Certificate { .. } => Vec::new(),
+            Self::Unreadable { .. } => {
+                vec![
+                    "no host can be told from an impostor without it: make it readable or name another"
+                        .to_owned(),
+                ]
+            }
+            Self::NotSaved { .. } => {
+                vec!["make the file writable, or name another with --known-hosts".to_owned()]
+            }
+        }
+    }
+}
+
+fn unknown_hints(prompt: &HostKeyPrompt) -> Vec<String> {
+    let HostKeyPrompt { host, port, key_type, fingerprint, other_types, .. } = prompt;
+    let mut hints = Vec::new();
+    if !other_types.is_empty() {
+        hints.push(format!("careful: other keys of this host are on record ({})", other_types.join(", ")));
+    }
+    let name = key_type.split('-').find(|part| !["ssh", "sha2"].contains(part)).unwrap_or("ed25519");
+    hints.push(format!(
+        "compare {fingerprint} with what the host's own console shows: ssh-keygen -lf /etc/ssh/ssh_host_{name}_key.pub"
+    ));
+    let port = if *port == DEFAULT_PORT { String::new() } else { format!("-p {port} ") };
+    hints.push(format!(
+        "if they are the same, accept it with --accept-new, or log in once with: ssh {port}{host}"
+    ));
+    hints
+}
+
+/// Everything that decides about one host's key.
+pub(crate) struct HostKeyCheck {
+    host: String,
+    port: u16,
+    address: SocketAddr,
+    known: KnownHosts,
+    /// Where an accepted key goes.
+    file: Option<PathBuf>,
+    unknown: UnknownKey,
+}
+
+impl HostKeyCheck {
+    pub(crate) fn new(
+        host: &str,
+        port: u16,
+        address: SocketAddr,
+        files: &[PathBuf],
+        unknown: UnknownKey,
+    ) -> Result<Self, HostKeyError> {
+        let known =
+            KnownHosts::read(files).map_err(|(file, source)| HostKeyError::Unreadable { file, source })?;
+        Ok(Self { host: host.to_owned(), port, address, known, file: files.first().cloned(), unknown })
+    }
+
+    /// russh's defaults without SHA-1, and with the key types on record for the host first: a server that shows
+    /// another of its keys would look like a new host. The list of key exchanges stays as it is, because the
+    /// markers in it are what turns strict key exchange on.
+    pub(crate) fn preferred(&self) -> Preferred {
+        let recorded = self.known.key_types(&self.host, self.port);
+        let is_recorded = |algorithm: &Algorithm| {
+            recorded.iter().any(|known| known == algorithm || (is_rsa(known) && is_rsa(algorithm)))
+        };
+        let usable =
+            Preferred::DEFAULT.key.iter().filter(|a| !matches!(a, Algorithm::Rsa { hash: None })).cloned();
+        let (mut key, rest): (Vec<_>, Vec<_>) = usable.partition(is_recorded);
+        key.extend(rest);
+        let trusts_authority = !self.known.authorities(&self.host, self.port).is_empty();
+        let host_key_certificates = if trusts_authority { key.clone() } else { Vec::new() };
+        Preferred {
+            key: key.into(),
+            host_key_certificates: host_key_certificates.into(),
+            ..Preferred::DEFAULT
+        }
+    }
+
+    /// Whether the server is who it should be.
+    pub(crate) async fn check(
+        &self,
+        shown: &PublicKeyOrCertificate,
+        shared: &Shared,
+    ) -> Result<(), HostKeyError> {
+        let Some(certificate) = shown.certificate() else {
+            return self.check_key(shown.public_key().key_data(), shared).await;
+        };
+        for key in [certificate.public_key(), certificate.signature_key()] {
+            if let Some(place) = self.known.revoked(&self.host, self.port, key) {
+                return Err(self.revoked(key, place));
+            }
+        }
+        if self.known.authorities(&self.host, self.port).contains(&certificate.signature_key()) {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+            return check_certificate(certificate, &self.host, now)
+                .map_err(|source| self.bad_certificate(source));
+        }
+        match self.known.check(&self.host, self.port, certificate.public_key()) {
+            Verdict::Known => Ok(()),
+            Verdict::Changed(place) => Err(self.changed(certificate.public_key(), place)),
+            _ => {
+                let authority = fingerprint(certificate.signature_key());
+                Err(self.bad_certificate(CertificateFault::UnknownAuthority { authority }))
+            }
+        }
+    }
+
+    async fn check_key(&self, key: &KeyData, shared: &Shared) -> Result<(), HostKeyError> {
+        match self.known.check(&self.host, self.port, key) {
+            Verdict::Known => Ok(()),
+            Verdict::Changed(place) => Err(self.changed(key, place)),
+            Verdict::Revoked(place) => Err(self.revoked(key, place)),
+            Verdict::Unknown { other_types } => self.decide(key, other_types, shared).await,
+        }
+    }
+
+    async fn decide(
+        &self,
+        key: &KeyData,
+        other_types: Vec<String>,
+        shared: &Shared,
+    ) -> Result<(), HostKeyError> {
+        let prompt = Box::new(HostKeyPrompt {
+            host: self.host.clone(),
+            port: self.port,
+            address: self.address,
+            key_type: key.algorithm().to_string(),
+            fingerprint: fingerprint(key),
+            other_types,
+        });
+        let accepted = match &self.unknown {
+            UnknownKey::Refuse => false,
+            UnknownKey::AcceptNew => prompt.other_types.is_empty(),
+            UnknownKey::Ask(ask) => {
+                let (ask, prompt) = (Arc::clone(ask), prompt.clone());
+                shared.asking(tokio::task::spawn_blocking(move || ask(&prompt))).await.unwrap_or(false)
+            }
+        };
+        if !accepted {
+            return Err(HostKeyError::Unknown(prompt));
+        }
+        self.file.as_ref().map_or(Ok(()), |file| {
+            remember(file, &self.host, self.port, key)
+                .map_err(|source| HostKeyError::NotSaved { file: file.clone(), source })
+        })
+    }
+
+    fn changed(&self, key: &KeyData, place: Place) -> HostKeyError {
+        HostKeyError::Changed {
+            host: spelled(&self.host, self.port),
+            offered: fingerprint(key),
+            recorded: place.fingerprint,
+            file: place.file,
+            line: place.line,
+        }
+    }
+
+    fn revoked(&self, key: &KeyData, place: Place) -> HostKeyError {
+        HostKeyError::Revoked {
+            host: spelled(&self.host, self.port),
+            offered: fingerprint(key),
+            file: place.file,
+            line: place.line,
+        }
+    }
+
+    fn bad_certificate(&self, source: CertificateFault) -> HostKeyError {
+        HostKeyError::Certificate { host: self.host.clone(), source }
+    }
+}
+
+fn is_rsa(algorithm: &Algorithm) -> bool {
+    matches!(algorithm, Algorithm::Rsa { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use russh::kex::{
+        EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT, EXTENSION_SUPPORT_AS_CLIENT, MLKEM768X25519_SHA256,
+    };
+
+    fn check_with(known_hosts: &str) -> HostKeyCheck {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("known_hosts");
+        std::fs::write(&file, known_hosts).unwrap();
+        let address = "192.0.2.1:22".parse().unwrap();
+        HostKeyCheck::new("example.com", 22, address, &[file], UnknownKey::Refuse).unwrap()
+    }
+
+    const ECDSA: &str = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBEmKSENjQEezOmxkZMy7opKgwFB9nkt5YRrYMjNuG5N87uRgg6CLrbo5wAdT/y6v0mKV0U2w0WZ2YB/++Tpockg=";
+
+    #[test]
+    fn strict_key_exchange_stays_on_and_sha1_is_off() {
+        let preferred = check_with("").preferred();
+        assert!(preferred.kex.contains(&EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT));
+        assert!(preferred.kex.contains(&EXTENSION_SUPPORT_AS_CLIENT));
+        assert_eq!(preferred.kex.first(), Some(&MLKEM768X25519_SHA256));
+        assert_eq!(preferred.key.first(), Some(&Algorithm::Ed25519));
+        assert!(!preferred.key.contains(&Algorithm::Rsa { hash: None }));
+        assert!(preferred.host_key_certificates.is_empty());
+    }
+
+    #[test]
+    fn key_types_on_record_come_first() {
+        let first = |known_hosts: &str| check_with(known_hosts).preferred().key.first().unwrap().to_string();
+        assert_eq!(first(&format!("example.com {ECDSA}\n")), "ecdsa-sha2-nistp256");
+        assert_eq!(first(&format!("other.example {ECDSA}\n")), "ssh-ed25519");
+    }
+
+    #[test]
+    fn certificates_are_asked_for_only_where_an_authority_is_trusted() {
+        assert!(
+            !check_with(&format!("@cert-authority *.com {ECDSA}\n"))
+                .preferred()
+                .host_key_certificates
+                .is_empty()
+        );
+        assert!(
+            check_with(&format!("@cert-authority *.org {ECDSA}\n"))
+                .preferred()
+                .host_key_certificates
+                .is_empty()
+        );
+    }
+}

@@ -1,0 +1,271 @@
+//! `known_hosts` files: which keys are on record for a host, matched as OpenSSH matches them.
+//!
+//! russh has a check of its own, which takes revoked keys for good ones and knows no wildcards.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use russh::keys::key::parse_public_key;
+use russh::keys::ssh_key::public::KeyData;
+use russh::keys::{Algorithm, HashAlg, PublicKey};
+use sha1::Sha1;
+
+use crate::target::DEFAULT_PORT;
+
+/// A line of a `known_hosts` file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) file: PathBuf,
+    pub(crate) line: usize,
+    /// The fingerprint of the key on that line.
+    pub(crate) fingerprint: String,
+}
+
+/// What the files say about a key that a host has shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// This very key is on record.
+    Known,
+    /// No key of this type is. Keys of these other types may be.
+    Unknown { other_types: Vec<String> },
+    /// Another key of the same type is on record.
+    Changed(Place),
+    /// The key is marked as revoked, whatever else is on record.
+    Revoked(Place),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Marker {
+    None,
+    Authority,
+    Revoked,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    marker: Marker,
+    hosts: String,
+    key: PublicKey,
+    file: Arc<Path>,
+    line: usize,
+}
+
+/// Every usable line of the files, in order.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct KnownHosts {
+    entries: Vec<Entry>,
+}
+
+/// The host's name as `known_hosts` spells it: lower case, and `[host]:port` unless the port is 22.
+pub(crate) fn spelled(host: &str, port: u16) -> String {
+    let host = host.to_lowercase();
+    if port == DEFAULT_PORT { host } else { format!("[{host}]:{port}") }
+}
+
+pub(crate) fn fingerprint(key: &KeyData) -> String {
+    key.fingerprint(HashAlg::Sha256).to_string()
+}
+
+impl KnownHosts {
+    /// Reads the files. One that does not exist is empty; one that cannot be read is an error, because the line
+    /// that would have said "changed" could be in it.
+    pub(crate) fn read(files: &[PathBuf]) -> Result<Self, (PathBuf, io::Error)> {
+        let mut known = Self::default();
+        for file in files {
+            match std::fs::read(file) {
+                Ok(bytes) => known.add(file, &bytes),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err((file.clone(), error)),
+            }
+        }
+        Ok(known)
+    }
+
+    fn add(&mut self, file: &Path, bytes: &[u8]) {
+        let file: Arc<Path> = Arc::from(file);
+        for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+            let line = String::from_utf8_lossy(line);
+            if let Some((marker, hosts, key)) = read_line(&line) {
+                let hosts = hosts.to_owned();
+                self.entries.push(Entry { marker, hosts, key, file: Arc::clone(&file), line: index + 1 });
+            }
+        }
+    }
+
+    /// What is on record for a key that the host has shown.
+    pub(crate) fn check(&self, host: &str, port: u16, key: &KeyData) -> Verdict {
+        if let Some(place) = self.revoked(host, port, key) {
+            return Verdict::Revoked(place);
+        }
+        let found = self.compare(&spelled(host, port), key);
+        // OpenSSH falls back to the name without the port, but only to recognise a key, never to refuse one.
+        let unknown = matches!(found, Verdict::Unknown { .. });
+        if unknown
+            && port != DEFAULT_PORT
+            && self.compare(&spelled(host, DEFAULT_PORT), key) == Verdict::Known
+        {
+            return Verdict::Known;
+        }
+        found
+    }
+
+    fn compare(&self, name: &str, key: &KeyData) -> Verdict {
+        let mut changed = None;
+        let mut other_types = Vec::new();
+        for entry in self.matching(name, Marker::None) {
+            let recorded = entry.key.key_data();
+            if recorded == key {
+                return Verdict::Known;
+            }
+            if recorded.algorithm() == key.algorithm() {
+                changed.get_or_insert_with(|| entry.place());
+            } else {
+                let other = recorded.algorithm().to_string();
+                if !other_types.contains(&other) {
+                    other_types.push(other);
+                }
+            }
+        }
+        changed.map_or(Verdict::Unknown { other_types }, Verdict::Changed)
+    }
+
+    /// The line that revokes this key (a host's, or an authority's) for this host.
+    pub(crate) fn revoked(&self, host: &str, port: u16, key: &KeyData) -> Option<Place> {
+        self.matching(&spelled(host, port), Marker::Revoked)
+            .find(|entry| entry.key.key_data() == key)
+            .map(Entry::place)
+    }
+
+    /// The keys of the authorities whose certificates this host may show.
+    pub(crate) fn authorities(&self, host: &str, port: u16) -> Vec<&KeyData> {
+        let name = spelled(host, port);
+        let keys = self.matching(&name, Marker::Authority).map(|entry| entry.key.key_data());
+        keys.collect()
+    }
+
+    /// The types of the keys on record for the host.
+    pub(crate) fn key_types(&self, host: &str, port: u16) -> Vec<Algorithm> {
+        self.matching(&spelled(host, port), Marker::None).map(|entry| entry.key.algorithm()).collect()
+    }
+
+    fn matching<'a, 'n>(
+        &'a self,
+        name: &'n str,
+        marker: Marker,
+    ) -> impl Iterator<Item = &'a Entry> + use<'a, 'n> {
+        self.entries.iter().filter(move |entry| entry.marker == marker && hosts_match(&entry.hosts, name))
+    }
+}
+
+impl Entry {
+    fn place(&self) -> Place {
+        Place {
+            file: self.file.to_path_buf(),
+            line: self.line,
+            fingerprint: fingerprint(self.key.key_data()),
+        }
+    }
+}
+
+/// Marker, host field and key of a line; None for a comment, and for what OpenSSH would pass over too.
+fn read_line(line: &str) -> Option<(Marker, &str, PublicKey)> {
+    let mut fields = line.split([' ', '\t', '\r']).filter(|field| !field.is_empty());
+    let first = fields.next()?;
+    let (marker, hosts) = match first {
+        "@cert-authority" => (Marker::Authority, fields.next()?),
+        "@revoked" => (Marker::Revoked, fields.next()?),
+        _ if first.starts_with(['#', '@']) => return None,
+        hosts => (Marker::None, hosts),
+    };
+    let (algorithm, blob) = (fields.next()?, fields.next()?);
+    let key = parse_public_key(&STANDARD.decode(blob).ok()?).ok()?;
+    (key.algorithm().as_str() == algorithm).then_some((marker, hosts, key))
+}
+
+/// Whether the host field of a line covers a name, which must be in lower case.
+fn hosts_match(field: &str, name: &str) -> bool {
+    if field.starts_with('|') {
+        return hash_matches(field, name).unwrap_or(false);
+    }
+    let mut found = false;
+    for pattern in field.split(',') {
+        match pattern.strip_prefix('!') {
+            Some(pattern) if wildcard_matches(&pattern.to_lowercase(), name) => return false,
+            Some(_) => {}
+            None => found = found || wildcard_matches(&pattern.to_lowercase(), name),
+        }
+    }
+    found
+}
+
+fn hash_matches(field: &str, name: &str) -> Option<bool> {
+    let (salt, hash) = field.strip_prefix("|1|")?.split_once('|')?;
+    let mut mac = Hmac::<Sha1>::new_from_slice(&STANDARD.decode(salt).ok()?).ok()?;
+    mac.update(name.as_bytes());
+    Some(mac.verify_slice(&STANDARD.decode(hash).ok()?).is_ok())
+}
+
+/// `*` for any number of characters, `?` for one; nothing else is special. Linear in space, and at worst the
+/// product of the two lengths in time.
+pub(crate) fn wildcard_matches(pattern: &str, name: &str) -> bool {
+    let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
+    let (mut at, mut position) = (0, 0);
+    let mut retry: Option<(usize, usize)> = None;
+    while position < name.len() {
+        match pattern.get(at) {
+            Some(b'*') => {
+                retry = Some((at, position));
+                at += 1;
+            }
+            Some(wanted) if *wanted == b'?' || Some(wanted) == name.get(position) => {
+                at += 1;
+                position += 1;
+            }
+            _ => match &mut retry {
+                Some((star, from)) => {
+                    *from += 1;
+                    (at, position) = (*star + 1, *from);
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern.get(at..).unwrap_or_default().iter().all(|byte| *byte == b'*')
+}
+
+/// Adds a line for a host's key, and creates the file (and its directory) as OpenSSH would.
+pub(crate) fn remember(file: &Path, host: &str, port: u16, key: &KeyData) -> io::Result<()> {
+    if let Some(directory) = file.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+        create_private_directory(directory)?;
+    }
+    let key = PublicKey::new(key.clone(), "").to_openssh().map_err(io::Error::other)?;
+    let existing = match std::fs::read(file) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    let unfinished = existing.last().is_some_and(|byte| *byte != b'\n');
+    let line = format!("{}{} {}\n", if unfinished { "\n" } else { "" }, spelled(host, port), key.trim_end());
+    // One append of one line: other programs and other connections of ours may be adding theirs.
+    let mut options = std::fs::OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(file)?.write_all(line.as_bytes())
+}
+
+fn create_private_directory(directory: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(directory)
+}
+
+#[cfg(test)]
+#[path = "known_hosts_tests.rs"]
+mod tests;
