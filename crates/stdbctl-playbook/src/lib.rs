@@ -1,1 +1,12 @@
-//! playbook
+//! The self-hosting runbook of SpacetimeDB.
+//!
+//! Settings and inventory say which hosts there are and what they should be like; a playbook, read together with
+//! them, becomes the engine's tasks for one host; [`verify`] asks the finished server from outside.
+
+pub mod inventory;
+pub mod playbook;
+pub mod settings;
+mod template;
+mod values;
+pub mod verify;
+pub mod yaml;
