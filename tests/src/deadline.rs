@@ -57,16 +57,21 @@ pub fn finish(command: &mut Command, limit: Duration) -> Finished {
 
 /// Waits for a child; kills it when the time is up, and says so with None.
 pub(crate) fn end(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
+    let status = ended_within(child, limit);
+    if status.is_none() {
+        drop(child.kill().and_then(|()| child.wait()));
+    }
+    status
+}
+
+/// Waits for a child; None if it still runs when the time is up.
+pub(crate) fn ended_within(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
     let began = Instant::now();
     loop {
         match child.try_wait() {
             Ok(Some(status)) => return Some(status),
             Ok(None) if began.elapsed() < limit => std::thread::sleep(GLANCE),
-            Ok(None) => {
-                let killed = child.kill().and_then(|()| child.wait());
-                drop(killed);
-                return None;
-            }
+            Ok(None) => return None,
             Err(error) => panic!("cannot wait for a child: {error}"),
         }
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::deadline::{Finished, finish};
+use crate::operator::{Operator, Run};
 use crate::proxy::Proxy;
 use crate::snapshot::{Snapshot, State};
 
@@ -260,6 +261,14 @@ impl LabHost {
             ("--set", "spacetimedb.source=mirror"),
             ("--set", &format!("spacetimedb.mirror={}", self.mirror)),
         ])
+    }
+
+    /// Deploys what [`LabHost::wish`] says, and must succeed.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn deploy(&self, operator: &Operator) -> Run {
+        operator.succeed(&line(&[&self.reach(), &self.wish()], &["deploy", "--yes", "--output", "json"]))
     }
 
     /// Asks its web server from outside, with curl and further arguments of curl; the answer with its head.

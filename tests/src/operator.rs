@@ -196,6 +196,17 @@ impl Run {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("no document: {error}\n{self}"))
     }
 
+    /// The changes in the document of a `plan`, of all its hosts.
+    ///
+    /// # Panics
+    /// As [`Run::document`], and when it holds no plan.
+    pub fn planned(&self) -> Vec<Value> {
+        let document = self.document();
+        let plans = document["plans"].as_array().or_else(|| document["hosts"].as_array());
+        let plans = plans.unwrap_or_else(|| panic!("no plans in the document\n{self}"));
+        plans.iter().flat_map(|plan| plan["changes"].as_array().cloned().unwrap_or_default()).collect()
+    }
+
     /// The last line on standard error: the cause, if it failed.
     pub fn last_words(&self) -> &str {
         self.stderr.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default()
@@ -241,12 +252,12 @@ impl Running {
         self.child.id()
     }
 
-    /// Whether it has ended.
+    /// Lets it run for this long, and tells whether it has ended by then.
     ///
     /// # Panics
     /// When the system cannot say.
-    pub fn ended(&mut self) -> bool {
-        self.child.try_wait().unwrap_or_else(|error| panic!("cannot look at a child: {error}")).is_some()
+    pub fn ends_within(&mut self, limit: Duration) -> bool {
+        deadline::ended_within(&mut self.child, limit).is_some()
     }
 
     /// Waits for a line of standard output that holds `text`.

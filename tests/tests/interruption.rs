@@ -1,0 +1,112 @@
+//! Runs that are killed, cut off, or meet each other.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::time::Duration;
+
+use stdbctl_tests::deadline::wait_for;
+use stdbctl_tests::lab::{LabHost, line};
+use stdbctl_tests::operator::Operator;
+use stdbctl_tests::proxy::{Direction, Proxy};
+
+const KILLS: usize = 20;
+const SEED: u64 = 0x5eed_2026;
+
+/// xorshift: the same moments each time, so that a failure can be repeated.
+struct Moments(u64);
+
+impl Moments {
+    fn next(&mut self, longest: Duration) -> Duration {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        longest * u32::try_from(self.0 % 10_000).unwrap_or_default() / 10_000
+    }
+}
+
+fn arguments(host: &LabHost) -> Vec<String> {
+    line(&[&host.reach(), &host.wish()], &["deploy", "--yes", "--output", "json"])
+}
+
+/// Waits until nothing of a run goes on any more on the host: what has begun runs to its end, nothing new begins.
+fn quiet(host: &LabHost) {
+    wait_for("the interrupted run ends on the host", Duration::from_secs(180), || {
+        host.holds("flock -n /run/stdbctl/lock true || ! test -e /run/stdbctl/lock").then_some(())
+    });
+}
+
+/// What must hold at every moment that no run is going on.
+fn is_between_no_two_states(host: &LabHost, when: &str) {
+    assert!(host.holds("! command -v nginx >/dev/null || nginx -t"), "{when}: nginx takes its configuration");
+    assert!(
+        host.holds("u=/etc/systemd/system/spacetimedb.service; ! test -e $u || systemd-analyze verify $u"),
+        "{when}: the unit is whole"
+    );
+    assert!(
+        host.holds("cd /stdb/bin/1.3.0 2>/dev/null || exit 0; ./spacetimedb-cli --version"),
+        "{when}: the release is whole"
+    );
+}
+
+#[test]
+fn killed_at_twenty_moments_it_ends_as_if_nothing_had_happened() {
+    let mut hosts = LabHost::up_all(&["killed", "whole"]);
+    let (whole, killed) = (hosts.pop().unwrap(), hosts.pop().unwrap());
+    let (operator, other) = (Operator::new(), Operator::new());
+    let reference = other.start(&arguments(&whole));
+
+    let mut moments = Moments(SEED);
+    for round in 0..KILLS {
+        let mut running = operator.start(&arguments(&killed));
+        let moment = moments.next(Duration::from_secs(4));
+        running.ends_within(moment);
+        let run = running.kill();
+        quiet(&killed);
+        is_between_no_two_states(&killed, &format!("kill {round} after {moment:?}\n{run}"));
+    }
+    killed.deploy(&operator);
+    reference.wait().exited(0);
+
+    whole.state().differences(&killed.state()).assert_none("killed twenty times, and not once");
+    assert_eq!(killed.status("GET", "/v1/ping"), 200);
+    assert!(killed.deploy(&operator).tasks("changed").is_empty());
+}
+
+#[test]
+fn of_two_runs_on_one_host_one_waits_its_turn() {
+    let host = LabHost::up("two");
+    let (first, second) = (Operator::new(), Operator::new());
+    let running = first.start(&arguments(&host));
+    running.wait_for_line(r#""event":"task_started""#, Duration::from_secs(60));
+
+    let refused = second.run(&arguments(&host));
+    refused.failed(7, &["another run"]);
+    assert!(refused.finished()["ok"] == false, "{refused}");
+    assert!(refused.tasks("changed").is_empty(), "{refused}");
+    running.wait().exited(0);
+    host.deploy(&second);
+
+    a_cut_is_noticed_and_the_next_run_goes_on(&host, &second);
+}
+
+/// The connection is cut in the middle of the changes, in either direction; the exit code says so.
+fn a_cut_is_noticed_and_the_next_run_goes_on(host: &LabHost, operator: &Operator) {
+    let finished = host.state();
+    for (direction, bytes) in
+        [(Direction::ToClient, 6_000), (Direction::ToServer, 8_000), (Direction::ToClient, 12_000)]
+    {
+        host.sh(
+            "systemctl stop spacetimedb; rm /etc/nginx/snippets/spacetimedb-*.conf; chmod 0700 /stdb/bin",
+        );
+        let proxy = Proxy::in_front_of(host.ssh_socket(), Duration::from_millis(20)).unwrap();
+        proxy.cut_after(direction, bytes);
+        let near = host.reach_through(&proxy, operator.home());
+        let run = operator.run(&line(&[&near, &host.wish()], &["deploy", "--yes", "--output", "json"]));
+        if run.code != Some(0) {
+            run.failed(4, &["connection"]);
+        }
+        quiet(host);
+        host.deploy(operator);
+        finished.differences(&host.state()).assert_none(&format!("cut {direction:?} after {bytes} bytes"));
+    }
+}
