@@ -178,6 +178,14 @@ impl Run {
         last
     }
 
+    /// Whether its last event says that all that was asked has been done.
+    ///
+    /// # Panics
+    /// As [`Run::finished`].
+    pub fn ok(&self) -> bool {
+        self.finished()["ok"] == true
+    }
+
     /// The ids of the tasks that ended with this outcome, in order.
     ///
     /// # Panics

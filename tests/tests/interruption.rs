@@ -81,7 +81,7 @@ fn of_two_runs_on_one_host_one_waits_its_turn() {
 
     let refused = second.run(&arguments(&host));
     refused.failed(7, &["another run"]);
-    assert!(refused.finished()["ok"] == false, "{refused}");
+    assert!(!refused.ok(), "{refused}");
     assert!(refused.tasks("changed").is_empty(), "{refused}");
     running.wait().exited(0);
     host.deploy(&second);
