@@ -47,7 +47,7 @@ host_create() { # NAME
   locked identity host_make_identity
   ssh-keygen -q -t ed25519 -N '' -C "$1" -f "$folder/seed/ssh_host_ed25519_key"
   ssh-keygen -q -t ecdsa -N '' -C "$1" -f "$folder/seed/ssh_host_ecdsa_key"
-  ssh-keygen -q -t rsa -N '' -C "$1" -f "$folder/seed/ssh_host_rsa_key"
+  ssh-keygen -q -t rsa -b 2048 -N '' -C "$1" -f "$folder/seed/ssh_host_rsa_key"
   [ -z "$volume" ] || host_attach_volume "$folder/volume.img"
   for attempt in 1 2 3 4 5; do
     locked hosts host_reserve "$1"
@@ -69,12 +69,16 @@ host_create() { # NAME
   rm -rf "$folder/seed" "$folder/error"
 }
 
+# One key for all hosts, made once: other runs may be reading it at any time.
 host_make_identity() {
-  [ -s "$identity" ] || ssh-keygen -q -t ed25519 -N '' -C stdbctl-lab -f "$identity"
-  mkdir -p "$state/authorized/.ssh"
-  chmod 700 "$state/authorized/.ssh"
-  cp "$identity.pub" "$state/authorized/.ssh/authorized_keys"
-  chmod 600 "$state/authorized/.ssh/authorized_keys"
+  local authorized=$state/authorized/.ssh
+  [ ! -s "$authorized/authorized_keys" ] || return 0
+  rm -f "$identity" "$identity.pub"
+  ssh-keygen -q -t ed25519 -N '' -C stdbctl-lab -f "$identity"
+  mkdir -p "$authorized"
+  chmod 700 "$authorized"
+  install -m 600 "$identity.pub" "$authorized/part"
+  mv "$authorized/part" "$authorized/authorized_keys"
 }
 
 host_attach_volume() { # FILE -> sets loop
