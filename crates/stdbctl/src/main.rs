@@ -1,2 +1,33 @@
-//! stdbctl
-fn main() {}
+//! Self-hosts SpacetimeDB on your own servers over SSH. The only crate that prints or exits.
+
+mod cli;
+mod command;
+mod console;
+mod error;
+mod exit_code;
+mod host;
+mod lock_file;
+mod log;
+mod pair;
+mod prompt;
+mod report;
+mod run;
+mod site;
+mod stdin;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let console = console::Console::new(&cli.output);
+    log::start(console.verbose);
+    match command::dispatch::run(cli.verb, &console) {
+        Ok(code) => code.into(),
+        Err(error) => {
+            console.show(&error);
+            error.kind.into()
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The command line. Doc comments here are the help texts.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::exit_code;
+use crate::pair::{Resolve, Setting};
+
+/// Self-host SpacetimeDB on your own servers, over SSH
+///
+/// Takes a fresh Ubuntu 24.04 or Debian 12 server to a SpacetimeDB served over HTTPS, and keeps it that way.
+/// Running it again changes nothing. Nothing of stdbctl stays running on the server.
+#[derive(Debug, Parser)]
+#[command(name = "stdbctl", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(after_long_help = exit_code::help_section())]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Make servers serve SpacetimeDB over HTTPS; does nothing where they already do
+    ///
+    /// Observes every host, shows what would change, asks, changes exactly that, and checks the site from
+    /// outside. A run that was cut off is continued by running it again.
+    Deploy(DeployArgs),
+    /// Show what deploy would change, and change nothing
+    Plan(PlanArgs),
+    /// Check from here that the site serves as it should; no SSH
+    ///
+    /// Asks /v1/ping over HTTPS with a valid certificate for the name, upgrades a WebSocket, and makes sure
+    /// that what must be closed is closed.
+    Verify(VerifyArgs),
+    /// Run one command on all hosts at once
+    ///
+    /// Runs as the login user. One argument is a line for the shell of that user; several are one command and
+    /// its arguments, handed over exactly as they are.
+    Exec(ExecArgs),
+    /// List every setting with its default
+    Settings(SettingsArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+    /// Print the man page
+    Man,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeployArgs {
+    #[command(flatten)]
+    pub(crate) short: ShortForms,
+    #[command(flatten)]
+    pub(crate) site: SiteArgs,
+    #[command(flatten)]
+    pub(crate) ssh: SshArgs,
+    #[command(flatten)]
+    pub(crate) trust: TrustArgs,
+    /// Change without asking
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) short: ShortForms,
+    #[command(flatten)]
+    pub(crate) site: SiteArgs,
+    #[command(flatten)]
+    pub(crate) ssh: SshArgs,
+    #[command(flatten)]
+    pub(crate) trust: TrustArgs,
+    /// Exit with 10 instead of 0 if there is something to change
+    #[arg(long)]
+    pub(crate) detailed_exitcode: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// The name the site is served under
+    #[arg(long, value_name = "NAME", help_heading = "Settings")]
+    pub(crate) domain: Option<String>,
+    #[command(flatten)]
+    pub(crate) site: SiteArgs,
+    #[command(flatten)]
+    pub(crate) trust: TrustArgs,
+    /// Give up on an answer after so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) timeout: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExecArgs {
+    #[command(flatten)]
+    pub(crate) site: SiteArgs,
+    #[command(flatten)]
+    pub(crate) ssh: SshArgs,
+    /// Run it as root, through sudo
+    #[arg(long)]
+    pub(crate) sudo: bool,
+    /// The command
+    #[arg(required = true, last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SettingsArgs {
+    /// Print the JSON schema of the settings instead
+    #[arg(long)]
+    pub(crate) schema: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Settings that are typed often enough to have flags of their own.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Settings")]
+pub(crate) struct ShortForms {
+    /// The name to serve under; short for --set domain=NAME
+    #[arg(long, value_name = "NAME")]
+    pub(crate) domain: Option<String>,
+    /// Where the CA writes to; short for --set tls.email=ADDRESS
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) email: Option<String>,
+    /// The release of SpacetimeDB; short for --set spacetimedb.version=VERSION
+    #[arg(long = "version", value_name = "VERSION")]
+    pub(crate) release: Option<String>,
+}
+
+/// Which hosts, and what is to be there.
+#[derive(Debug, Args)]
+pub(crate) struct SiteArgs {
+    /// Settings and inventory [default: stdbctl.yaml, if there]
+    #[arg(short, long, value_name = "FILE", help_heading = "Hosts")]
+    pub(crate) config: Option<PathBuf>,
+    /// A host, or `local` for this machine; repeatable, needs no file
+    #[arg(long = "host", value_name = "[USER@]HOST[:PORT]", help_heading = "Hosts")]
+    pub(crate) hosts: Vec<String>,
+    /// The environment of the file to use
+    #[arg(short, long, value_name = "NAME", help_heading = "Hosts")]
+    pub(crate) env: Option<String>,
+    /// Only the file's hosts whose name matches; `*` stands for anything
+    #[arg(long, value_name = "PATTERN", help_heading = "Hosts")]
+    pub(crate) limit: Option<String>,
+    /// Any setting, its value as YAML; repeatable (see `stdbctl settings`)
+    #[arg(long = "set", value_name = "KEY=VALUE", help_heading = "Settings")]
+    pub(crate) settings: Vec<Setting>,
+}
+
+/// How hosts are logged in to.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "SSH")]
+pub(crate) struct SshArgs {
+    /// A private key; repeatable [default: the agent's, then ~/.ssh/id_*]
+    #[arg(short, long = "identity", value_name = "FILE")]
+    pub(crate) identities: Vec<PathBuf>,
+    /// Host keys to check against [default: ~/.ssh/known_hosts]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) known_hosts: Option<PathBuf>,
+    /// Trust and record the keys of hosts that are not known yet
+    #[arg(long)]
+    pub(crate) accept_new: bool,
+    /// Give up on a connection after so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) timeout: u64,
+}
+
+/// Names and CAs that aren't public.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Verification")]
+pub(crate) struct TrustArgs {
+    /// Take this address for NAME, whatever DNS says; repeatable
+    #[arg(long, value_name = "NAME=ADDRESS")]
+    pub(crate) resolve: Vec<Resolve>,
+    /// Also trust the CA certificates of this PEM file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct OutputArgs {
+    /// The form of the output
+    #[arg(long, global = true, value_enum, default_value_t = Format::Human, value_name = "FORM")]
+    pub(crate) output: Format,
+    /// Say what the run cost: round trips, bytes, seconds
+    #[arg(long, global = true)]
+    pub(crate) stats: bool,
+    /// Only results and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// More detail; -vv to follow the connection
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// No colours
+    #[arg(long, global = true)]
+    pub(crate) no_color: bool,
+}
+
+/// The form of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Human,
+    /// For programs
+    Json,
+    /// For GitHub Actions
+    Github,
+}

@@ -1,0 +1,47 @@
+//! From the parsed command line to the verb.
+
+use tokio::runtime::{Builder, Runtime};
+
+use super::{completions, deploy, exec, man, plan, settings, verify};
+use crate::cli::Verb;
+use crate::console::Console;
+use crate::error::{CliError, Context};
+use crate::exit_code::ExitCode;
+use crate::run::interrupted;
+
+/// Runs a verb. Only those that talk to hosts get a runtime.
+///
+/// # Errors
+/// The verb's own.
+pub(crate) fn run(verb: Verb, console: &Console) -> Result<ExitCode, CliError> {
+    match verb {
+        Verb::Deploy(args) => block_on(deploy::run(args, console)),
+        Verb::Plan(args) => block_on(plan::run(args, console)),
+        Verb::Verify(args) => block_on(verify::run(args, console)),
+        Verb::Exec(args) => block_on(exec::run(args, console)),
+        Verb::Settings(args) => settings::run(&args, console),
+        Verb::Completions(args) => completions::run(&args),
+        Verb::Man => man::run(),
+    }
+}
+
+fn block_on(verb: impl Future<Output = Result<ExitCode, CliError>>) -> Result<ExitCode, CliError> {
+    let runtime = runtime()?;
+    let result = runtime.block_on(async {
+        tokio::select! {
+            // The verb first: it may have a terminal to tidy up.
+            biased;
+            result = verb => result,
+            _ = tokio::signal::ctrl_c() => Err(interrupted()),
+        }
+    });
+    // A question that nobody answers any more must not keep us.
+    runtime.shutdown_background();
+    result
+}
+
+/// One thread: the work is waiting for the network.
+fn runtime() -> Result<Runtime, CliError> {
+    let built = Builder::new_current_thread().enable_all().build();
+    built.map_err(|error| CliError::new(ExitCode::Failed, Context::new("cannot start", error)))
+}

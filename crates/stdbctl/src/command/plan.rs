@@ -1,0 +1,73 @@
+//! `stdbctl plan`: what deploy would change.
+
+use std::io;
+
+use serde::Serialize;
+use stdbctl_engine::event::RunStats;
+use stdbctl_engine::plan::HostPlan;
+use stdbctl_engine::run::Report;
+
+use crate::cli::{Format, PlanArgs};
+use crate::console::{Console, written};
+use crate::error::{self, CliError, in_one_line};
+use crate::exit_code::ExitCode;
+use crate::report::{github, json, plan, reporter};
+use crate::run::{self, Approval};
+use crate::site::{self, Site};
+
+/// `plan --output json`: one document.
+#[derive(Debug, Serialize)]
+struct Document<'a> {
+    /// One a host that could be observed.
+    plans: Vec<&'a HostPlan>,
+    /// The others.
+    failed: Vec<FailedHost<'a>>,
+    stats: RunStats,
+}
+
+#[derive(Debug, Serialize)]
+struct FailedHost<'a> {
+    host: &'a str,
+    cause: String,
+    hints: Vec<String>,
+}
+
+pub(super) async fn run(args: PlanArgs, console: &Console) -> Result<ExitCode, CliError> {
+    let site = Site::load(&args.site, Some(&args.short))?;
+    let jobs = site::jobs(&site, site::places(&site, &args.ssh, &args.trust.resolve, console))?;
+    let options = site::options("plan", false, &args.trust.resolve);
+    let reporter = reporter::for_progress(console);
+    let report = run::run(jobs, options, Approval::Given, reporter, &console.screen).await?;
+    written(write(&report, console.format))?;
+    console.show_cost(&report.stats);
+    if let Some(error) = error::of_run(&report) {
+        return Err(error);
+    }
+    let pending = report.hosts.iter().filter_map(|host| host.plan.as_ref()).any(|plan| !plan.changes.is_empty());
+    Ok(if pending && args.detailed_exitcode { ExitCode::Pending } else { ExitCode::Done })
+}
+
+fn write(report: &Report, format: Format) -> io::Result<()> {
+    let mut out = anstream::stdout();
+    let mut plans = report.hosts.iter().filter_map(|host| host.plan.as_ref());
+    match format {
+        Format::Human => plans.try_for_each(|host| plan::write(&mut out, host)),
+        Format::Json => json::document(&mut out, &document(report)),
+        Format::Github => {
+            plans.try_for_each(|host| github::group(&mut out, host))?;
+            document(report).failed.iter().try_for_each(|host| github::error(&mut out, host.host, &host.cause))
+        }
+    }
+}
+
+fn document(report: &Report) -> Document<'_> {
+    let failed = report.hosts.iter().filter_map(|host| {
+        let failure = host.failure.as_ref()?;
+        Some(FailedHost { host: &host.host, cause: in_one_line(failure), hints: failure.hints() })
+    });
+    Document {
+        plans: report.hosts.iter().filter_map(|host| host.plan.as_ref()).collect(),
+        failed: failed.collect(),
+        stats: report.stats,
+    }
+}

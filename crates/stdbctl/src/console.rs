@@ -1,0 +1,82 @@
+//! What the operator wants to see, and on what it is shown.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use indicatif::MultiProgress;
+use stdbctl_engine::event::RunStats;
+
+use crate::cli::{Format, OutputArgs};
+use crate::error::{self, CliError, Context};
+use crate::exit_code::ExitCode;
+use crate::report::outcome;
+
+/// How output is to look.
+#[derive(Debug, Clone)]
+pub(crate) struct Console {
+    pub(crate) format: Format,
+    pub(crate) quiet: bool,
+    pub(crate) verbose: u8,
+    pub(crate) stats: bool,
+    /// Where bars are drawn, and where they stand aside for questions.
+    pub(crate) screen: MultiProgress,
+}
+
+impl Console {
+    /// Reads the flags, and lets colours go where they are not wanted.
+    pub(crate) fn new(args: &OutputArgs) -> Self {
+        if args.no_color {
+            anstream::ColorChoice::Never.write_global();
+        }
+        Self {
+            format: args.output,
+            quiet: args.quiet,
+            verbose: args.verbose,
+            stats: args.stats,
+            screen: MultiProgress::new(),
+        }
+    }
+
+    /// Whether bars can be drawn. Not together with a log on the same terminal.
+    pub(crate) fn is_live(&self) -> bool {
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        let human = self.format == Format::Human && !self.quiet && self.verbose == 0;
+        human && !dumb && std::io::stderr().is_terminal()
+    }
+
+    /// Whether there is a person to answer a question.
+    pub(crate) fn can_ask(&self) -> bool {
+        self.format == Format::Human && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+    }
+
+    /// Says why stdbctl failed. A reader that is gone does not read this either.
+    pub(crate) fn show(&self, error: &CliError) {
+        drop(anstream::stderr().write_all(error::render(error).as_bytes()));
+    }
+
+    /// Says what a run cost, if that was asked for.
+    pub(crate) fn show_cost(&self, stats: &RunStats) {
+        if self.stats {
+            drop(writeln!(anstream::stderr(), "{}", outcome::cost(stats)));
+        }
+    }
+
+    /// Says something beside the result.
+    pub(crate) fn note(&self, line: &str) {
+        if !self.quiet {
+            drop(writeln!(anstream::stderr(), "{line}"));
+        }
+    }
+}
+
+/// The result could not be written. A reader that has seen enough, as `head` has, is no failure.
+///
+/// # Errors
+/// For every other reason.
+pub(crate) fn written(result: io::Result<()>) -> Result<(), CliError> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(CliError::new(ExitCode::Failed, Context::new("cannot write the result", error)))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,241 @@
+//! Why stdbctl did not do what was asked, and the one place where that is put into words.
+
+use std::error::Error;
+use std::fmt;
+
+use stdbctl_engine::host::HostError;
+use stdbctl_engine::run::Report;
+use stdbctl_ssh::{ConnectError, ErrorKind};
+
+use crate::exit_code::ExitCode;
+use crate::report::clean;
+use crate::report::style::{BAD, GOOD};
+
+/// A boxed error of any of the libraries.
+pub(crate) type Cause = Box<dyn Error + Send + Sync>;
+
+/// What ends a run that did not succeed.
+#[derive(Debug)]
+pub(crate) struct CliError {
+    /// What kind of failure it is: the exit code.
+    pub(crate) kind: ExitCode,
+    /// What failed, and in its `source()`s why.
+    pub(crate) source: Cause,
+    /// What the operator can try.
+    pub(crate) hints: Vec<String>,
+    /// The lines of a file that are at fault.
+    excerpt: Option<String>,
+}
+
+impl CliError {
+    pub(crate) fn new(kind: ExitCode, source: impl Into<Cause>) -> Self {
+        Self { kind, source: source.into(), hints: Vec::new(), excerpt: None }
+    }
+
+    /// The command line is wrong.
+    pub(crate) fn usage(source: impl Into<Cause>) -> Self {
+        Self::new(ExitCode::Usage, source)
+    }
+
+    /// Settings, inventory or playbook are wrong.
+    pub(crate) fn settings(source: impl Into<Cause>) -> Self {
+        Self::new(ExitCode::Settings, source)
+    }
+
+    /// Adds something to try.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Adds the lines of a file that are at fault.
+    pub(crate) fn excerpt(mut self, excerpt: impl Into<String>) -> Self {
+        self.excerpt = Some(excerpt.into());
+        self
+    }
+}
+
+/// What failed, because of what.
+#[derive(Debug)]
+pub(crate) struct Context {
+    what: String,
+    why: Cause,
+}
+
+impl Context {
+    pub(crate) fn new(what: impl Into<String>, why: impl Into<Cause>) -> Self {
+        Self { what: what.into(), why: why.into() }
+    }
+}
+
+impl fmt::Display for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl Error for Context {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.why)
+    }
+}
+
+/// Puts an error into words: what lies behind it, what to try, and in the last line what failed and why.
+pub(crate) fn render(error: &CliError) -> String {
+    let chain = causes(&*error.source);
+    let mut text = String::new();
+    let excerpt = error.excerpt.as_deref().map(clean::text);
+    let several_lines = chain.iter().filter(|cause| cause.contains('\n')).map(String::as_str);
+    for block in several_lines.chain(excerpt.as_deref()) {
+        text.push_str(block.trim_end());
+        text.push('\n');
+    }
+    for hint in &error.hints {
+        text.push_str(&format!("{GOOD}try:{GOOD:#} {}\n", clean::line(hint)));
+    }
+    let firsts: Vec<_> = chain.iter().map(|cause| cause.lines().next().unwrap_or_default()).collect();
+    text.push_str(&format!("{BAD}error:{BAD:#} {}\n", firsts.join(": ")));
+    text
+}
+
+/// An error and its sources in one line.
+pub(crate) fn in_one_line(error: &(dyn Error + 'static)) -> String {
+    clean::line(&causes(error).join(": "))
+}
+
+fn causes(error: &(dyn Error + 'static)) -> Vec<String> {
+    let mut chain: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        next = cause.source();
+        let words = clean::text(cause.to_string().trim_end()).into_owned();
+        // Some libraries repeat their cause in their own words.
+        if !chain.iter().any(|earlier| earlier.contains(&words)) {
+            chain.push(words);
+        }
+    }
+    chain
+}
+
+/// The error of a run, if any of its hosts failed. The first of them, in order, decides the exit code.
+pub(crate) fn of_run(report: &Report) -> Option<CliError> {
+    let failed: Vec<_> =
+        report.hosts.iter().filter_map(|host| Some((&host.host, host.failure.as_ref()?))).collect();
+    let (_, first) = failed.first()?;
+    let kind = ExitCode::of(first);
+    let told: Vec<_> = failed.iter().map(|(host, failure)| format!("{host}: {}", in_one_line(*failure))).collect();
+    let message = match report.hosts.len() {
+        1 => told.join("; "),
+        all => format!("{} of {all} hosts failed: {}", failed.len(), told.join("; ")),
+    };
+    let mut hints: Vec<String> = Vec::new();
+    for hint in failed.iter().flat_map(|(_, failure)| failure.hints()) {
+        if !hints.contains(&hint) {
+            hints.push(hint);
+        }
+    }
+    Some(hints.into_iter().fold(CliError::new(kind, message), CliError::hint))
+}
+
+/// Whether a host could not be connected to because its key was refused.
+pub(crate) fn is_host_key_refusal(error: &HostError) -> bool {
+    connect_error(error).is_some_and(|error| {
+        matches!(
+            error.kind(),
+            ErrorKind::HostKeyUnknown
+                | ErrorKind::HostKeyChanged
+                | ErrorKind::HostKeyRevoked
+                | ErrorKind::HostKeyCertificate
+        )
+    })
+}
+
+fn connect_error(error: &HostError) -> Option<&ConnectError> {
+    error.source.as_ref()?.downcast_ref()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::io;
+
+    use stdbctl_engine::event::{Counts, RunStats};
+    use stdbctl_engine::run::{Failure, HostReport};
+
+    use super::*;
+
+    fn plain(error: &CliError) -> String {
+        anstream::adapter::strip_str(&render(error)).to_string()
+    }
+
+    fn report(failures: Vec<(&str, Option<Failure>)>) -> Report {
+        let hosts = failures.into_iter().map(|(host, failure)| HostReport {
+            host: host.to_owned(),
+            plan: None,
+            counts: Counts::default(),
+            archives: BTreeMap::new(),
+            failure,
+        });
+        Report { hosts: hosts.collect(), stats: RunStats::default(), declined: false }
+    }
+
+    #[test]
+    fn the_last_line_is_the_cause() {
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        let error = CliError::new(ExitCode::Connect, Context::new("cannot reach 192.0.2.1:22", refused))
+            .hint("check the address");
+        insta::assert_snapshot!(plain(&error), @r"
+        try: check the address
+        error: cannot reach 192.0.2.1:22: connection refused
+        ");
+    }
+
+    #[test]
+    fn what_has_several_lines_is_shown_whole_and_summed_up() {
+        let snippet = "unknown setting `tls.mod`\n --> stdbctl.yaml:3:3\n  |\n3 |   mod: off\n  |   ^^^";
+        let error = CliError::settings(Context::new("stdbctl.yaml is wrong", snippet)).hint("`tls.mode`?");
+        insta::assert_snapshot!(plain(&error), @r"
+        unknown setting `tls.mod`
+         --> stdbctl.yaml:3:3
+          |
+        3 |   mod: off
+          |   ^^^
+        try: `tls.mode`?
+        error: stdbctl.yaml is wrong: unknown setting `tls.mod`
+        ");
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let inner = HostError::new("the server hung up");
+        let error = CliError::new(ExitCode::Connect, Failure::Connect(inner));
+        assert_eq!(plain(&error), "error: the server hung up\n");
+    }
+
+    #[test]
+    fn remote_words_cannot_move_the_cursor() {
+        let error = CliError::new(ExitCode::Failed, "apt: \x1b[2J\x1b[Hroot# \r\x07ok");
+        assert_eq!(plain(&error), "error: apt: root# ok\n");
+    }
+
+    #[test]
+    fn of_several_hosts_each_failed_one_is_named_and_the_first_decides() {
+        let task = Failure::Task {
+            task: "site".to_owned(),
+            title: "nginx site".to_owned(),
+            why: "nginx: [emerg] unknown directive\nnginx: test failed".to_owned(),
+        };
+        let down = Failure::Connect(HostError::new("cannot reach web3"));
+        let error = of_run(&report(vec![("web1", None), ("web2", Some(task)), ("web3", Some(down))])).unwrap();
+        assert_eq!(error.kind, ExitCode::Failed);
+        insta::assert_snapshot!(plain(&error), @r"
+        try: what was done stays done; mend the cause and run again: the run goes on from there
+        error: 2 of 3 hosts failed: web2: nginx site: nginx: [emerg] unknown directive nginx: test failed; web3: cannot reach web3
+        ");
+    }
+
+    #[test]
+    fn a_run_without_failures_has_no_error() {
+        assert!(of_run(&report(vec![("web1", None)])).is_none());
+    }
+}

@@ -1,0 +1,117 @@
+//! What stdbctl exits with. The numbers are an interface: scripts and CI jobs tell causes apart by them.
+
+use stdbctl_engine::run::Failure;
+
+use crate::error::is_host_key_refusal;
+
+/// Why stdbctl exits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum ExitCode {
+    /// All that was asked is done, or there was nothing to do.
+    Done = 0,
+    /// A task failed on a host, or a requirement of the playbook is not met there.
+    Failed = 1,
+    /// The command line is wrong. Nothing was connected to.
+    Usage = 2,
+    /// Settings, inventory or playbook are wrong. Nothing was connected to.
+    Settings = 3,
+    /// A host could not be reached, logged in to, or made root on.
+    Connect = 4,
+    /// A host key is unknown, changed or revoked.
+    HostKey = 5,
+    /// The site does not serve as it should.
+    Verify = 6,
+    /// Another run holds the host's lock.
+    Locked = 7,
+    /// The host is no longer as the plan was made for.
+    Stale = 8,
+    /// `plan --detailed-exitcode`: there is something to change.
+    Pending = 10,
+    /// Ctrl-C.
+    Interrupted = 130,
+}
+
+/// Each code and its meaning, as `--help`, the man page and the README print it.
+pub(crate) const MEANINGS: [(ExitCode, &str); 11] = [
+    (ExitCode::Done, "done, or nothing to do"),
+    (ExitCode::Failed, "a task failed, or a host lacks what the playbook requires"),
+    (ExitCode::Usage, "wrong usage"),
+    (ExitCode::Settings, "settings, inventory or playbook are wrong"),
+    (ExitCode::Connect, "cannot connect, log in or become root"),
+    (ExitCode::HostKey, "host key unknown, changed or revoked"),
+    (ExitCode::Verify, "verification failed: the site does not serve as it should"),
+    (ExitCode::Locked, "another run holds the host's lock"),
+    (ExitCode::Stale, "the host has changed since the plan was made"),
+    (ExitCode::Pending, "plan --detailed-exitcode: changes are pending"),
+    (ExitCode::Interrupted, "interrupted"),
+];
+
+impl ExitCode {
+    /// The code for one host's failure.
+    pub(crate) fn of(failure: &Failure) -> Self {
+        match failure {
+            Failure::Connect(error) if is_host_key_refusal(error) => Self::HostKey,
+            Failure::Connect(_) | Failure::Sudo(_) | Failure::Lost(_) => Self::Connect,
+            Failure::Locked(_) => Self::Locked,
+            Failure::Stale => Self::Stale,
+            // A failure of a kind this binary does not know yet is a failed task to a script.
+            _ => Self::Failed,
+        }
+    }
+
+    /// The number.
+    pub(crate) fn number(self) -> u8 {
+        self as u8
+    }
+}
+
+impl From<ExitCode> for std::process::ExitCode {
+    fn from(code: ExitCode) -> Self {
+        Self::from(code.number())
+    }
+}
+
+/// The table at the end of `--help`.
+pub(crate) fn help_section() -> String {
+    let mut text = String::from("Exit codes:\n");
+    for (code, meaning) in MEANINGS {
+        text.push_str(&format!("  {:>3}  {meaning}\n", code.number()));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use stdbctl_engine::host::HostError;
+
+    use super::*;
+
+    #[test]
+    fn every_failure_has_the_code_of_the_table() {
+        let text = || "why".to_owned();
+        let table = [
+            (Failure::Connect(HostError::new("refused")), 4),
+            (Failure::Sudo(text()), 4),
+            (Failure::Lost(text()), 4),
+            (Failure::Requirements(vec![text()]), 1),
+            (Failure::Task { task: text(), title: text(), why: text() }, 1),
+            (Failure::NotConverged(vec![text()]), 1),
+            (Failure::Protocol(text()), 1),
+            (Failure::Locked(text()), 7),
+            (Failure::Stale, 8),
+        ];
+        for (failure, number) in table {
+            assert_eq!(ExitCode::of(&failure).number(), number, "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn the_readme_has_the_same_table() {
+        let readme = include_str!("../../../README.md");
+        for (code, meaning) in MEANINGS {
+            let row = format!("| {} | {meaning} |", code.number());
+            assert!(readme.contains(&row), "README.md has no row `{row}`");
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! `stdbctl.lock`: the sha256 of every release archive that was ever deployed. It is committed beside the
+//! configuration, so that the next machine and the next colleague unpack the same bytes or nothing.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The name of the file.
+pub(crate) const FILE_NAME: &str = "stdbctl.lock";
+
+const HEADER: &str = "# What stdbctl has deployed, so that later runs unpack the same bytes. Commit this file.\n";
+
+/// Which release: one archive.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Release {
+    /// `spacetimedb`.
+    pub(crate) product: String,
+    /// `1.3.0`.
+    pub(crate) version: String,
+}
+
+/// The contents of a lock file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct LockFile {
+    releases: BTreeMap<Release, String>,
+}
+
+/// A lock file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LockFileError {
+    #[error("cannot read {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("cannot write {}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("{}:{line}: not a line of the form `spacetimedb 1.3.0 sha256:...`", path.display())]
+    Syntax { path: PathBuf, line: usize },
+    #[error("{}:{line}: this release is there twice", path.display())]
+    Twice { path: PathBuf, line: usize },
+    #[error(
+        "the archive of {} {} on the host has sha256 {found}, and {FILE_NAME} says {locked}",
+        release.product,
+        release.version
+    )]
+    Mismatch { release: Box<Release>, locked: String, found: String },
+}
+
+impl LockFile {
+    /// The file beside the configuration, or in the current directory if there is none.
+    pub(crate) fn path_beside(config: Option<&Path>) -> PathBuf {
+        config.and_then(Path::parent).unwrap_or(Path::new("")).join(FILE_NAME)
+    }
+
+    /// Reads a file. One that is not there is empty.
+    pub(crate) fn read(path: &Path) -> Result<Self, LockFileError> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::parse(&text, path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(source) => Err(LockFileError::Read { path: path.to_owned(), source }),
+        }
+    }
+
+    fn parse(text: &str, path: &Path) -> Result<Self, LockFileError> {
+        let mut lock = Self::default();
+        for (number, line) in (1..).zip(text.lines()) {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let (release, sha256) =
+                parse_line(line).ok_or_else(|| LockFileError::Syntax { path: path.to_owned(), line: number })?;
+            if lock.releases.insert(release, sha256).is_some() {
+                return Err(LockFileError::Twice { path: path.to_owned(), line: number });
+            }
+        }
+        Ok(lock)
+    }
+
+    /// The sha256 of a release's archive in hex, if it is recorded.
+    pub(crate) fn sha256(&self, release: &Release) -> Option<&str> {
+        self.releases.get(release).map(String::as_str)
+    }
+
+    /// Records what was unpacked. True if the file has to be written for it.
+    ///
+    /// # Errors
+    /// If the release is recorded with other bytes.
+    pub(crate) fn record(&mut self, release: Release, sha256: &str) -> Result<bool, LockFileError> {
+        let found = sha256.to_ascii_lowercase();
+        match self.releases.get(&release) {
+            Some(locked) if *locked == found => Ok(false),
+            Some(locked) => {
+                Err(LockFileError::Mismatch { release: Box::new(release), locked: locked.clone(), found })
+            }
+            None => {
+                self.releases.insert(release, found);
+                Ok(true)
+            }
+        }
+    }
+
+    /// Writes the file: whole, or not at all.
+    pub(crate) fn write(&self, path: &Path) -> Result<(), LockFileError> {
+        let unwritable = |source| LockFileError::Write { path: path.to_owned(), source };
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(format!(".{}", std::process::id()));
+        std::fs::write(&beside, self.to_string()).map_err(unwritable)?;
+        std::fs::rename(&beside, path).map_err(unwritable)
+    }
+}
+
+impl std::fmt::Display for LockFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(HEADER)?;
+        for (release, sha256) in &self.releases {
+            let Release { product, version } = release;
+            writeln!(f, "{product} {version} sha256:{sha256}")?;
+        }
+        Ok(())
+    }
+}
+
+fn parse_line(line: &str) -> Option<(Release, String)> {
+    let mut words = line.split_ascii_whitespace();
+    let (product, version) = (words.next()?, words.next()?);
+    let sha256 = words.next()?.strip_prefix("sha256:")?;
+    let is_sha256 = sha256.len() == 64 && sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !is_sha256 || words.next().is_some() {
+        return None;
+    }
+    let release = Release { product: product.to_owned(), version: version.to_owned() };
+    Some((release, sha256.to_ascii_lowercase()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHA256: &str = "b5bb9d8014a0f9b1d61e21e796d78dccdf1352f23cd32812f4850b878ae4944c";
+
+    fn release(version: &str) -> Release {
+        Release { product: "spacetimedb".to_owned(), version: version.to_owned() }
+    }
+
+    #[test]
+    fn what_is_recorded_is_read_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = LockFile::path_beside(Some(&directory.path().join("stdbctl.yaml")));
+        assert_eq!(LockFile::read(&path).unwrap(), LockFile::default());
+
+        let mut lock = LockFile::default();
+        assert!(lock.record(release("1.3.0"), &SHA256.to_uppercase()).unwrap());
+        assert!(!lock.record(release("1.3.0"), SHA256).unwrap());
+        lock.write(&path).unwrap();
+
+        let again = LockFile::read(&path).unwrap();
+        assert_eq!(again.sha256(&release("1.3.0")), Some(SHA256));
+        assert_eq!(again.sha256(&release("1.2.0")), None);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "a temporary file was left behind");
+        insta::assert_snapshot!(again, @r"
+        # What stdbctl has deployed, so that later runs unpack the same bytes. Commit this file.
+        spacetimedb 1.3.0 sha256:b5bb9d8014a0f9b1d61e21e796d78dccdf1352f23cd32812f4850b878ae4944c
+        ");
+    }
+
+    #[test]
+    fn other_bytes_under_a_recorded_version_are_an_error() {
+        let mut lock = LockFile::default();
+        lock.record(release("1.3.0"), SHA256).unwrap();
+        let error = lock.record(release("1.3.0"), &"0".repeat(64)).unwrap_err().to_string();
+        assert!(error.contains(SHA256) && error.contains("1.3.0"), "{error}");
+        assert_eq!(lock.sha256(&release("1.3.0")), Some(SHA256));
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error_that_names_the_line() {
+        let line = format!("spacetimedb 1.3.0 sha256:{SHA256}");
+        let damaged = [
+            "spacetimedb 1.3.0".to_owned(),
+            line.replace("sha256:", ""),
+            line.replace('b', "x"),
+            format!("{line} more"),
+            format!("{line}\n{line}"),
+        ];
+        for text in damaged {
+            let error = LockFile::parse(&format!("# comment\n{text}\n"), Path::new("stdbctl.lock")).unwrap_err();
+            let message = error.to_string();
+            assert!(message.starts_with("stdbctl.lock:2: ") || message.starts_with("stdbctl.lock:3: "), "{message}");
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! Questions to the operator. Only asked where [`crate::console::Console::can_ask`].
+
+use std::io::{self, Write as _};
+
+use dialoguer::Confirm;
+use indicatif::MultiProgress;
+use stdbctl_ssh::HostKeyPrompt;
+
+use crate::report::clean;
+
+/// Shows `text` and asks a question that is answered with yes or no. Bars on the screen stand aside meanwhile.
+///
+/// # Errors
+/// If the terminal fails, or the operator interrupts.
+pub(crate) async fn confirm(screen: MultiProgress, text: String, question: String) -> io::Result<bool> {
+    // Waiting for a key must not keep connections from being kept alive.
+    let answer = tokio::task::spawn_blocking(move || ask(&screen, &text, question));
+    answer.await.map_err(io::Error::other)?
+}
+
+/// Asks whether a host key that is not known is to be trusted from now on. Blocks; no answer is a no.
+pub(crate) fn trust(screen: &MultiProgress, key: &HostKeyPrompt) -> bool {
+    let HostKeyPrompt { host, address, key_type, fingerprint, .. } = key;
+    let mut text = format!("The key of {host} ({address}) is not known: {key_type} {fingerprint}\n");
+    if !key.other_types.is_empty() {
+        text.push_str(&format!("Known for it are keys of other types: {}\n", key.other_types.join(", ")));
+    }
+    let question = "Is it the right one? If so it is recorded".to_owned();
+    ask(screen, &clean::text(&text), question).unwrap_or(false)
+}
+
+fn ask(screen: &MultiProgress, text: &str, question: String) -> io::Result<bool> {
+    screen.suspend(|| {
+        anstream::stderr().write_all(text.as_bytes())?;
+        let asked = Confirm::new().with_prompt(question).default(false).wait_for_newline(true).interact();
+        asked.map_err(|dialoguer::Error::IO(error)| error)
+    })
+}

@@ -1,0 +1,131 @@
+//! A run on a terminal: one line a host while it runs, then only what changed.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use stdbctl_engine::event::{Event, EventKind};
+use stdbctl_engine::plan::HostPlan;
+
+use super::ledger::{HostLedger, Ledger};
+use super::outcome::{self, Detail};
+use super::style::{BAD, CHANGE, LOUD};
+use super::{Reporter, Writer, clean};
+
+const TICK: Duration = Duration::from_millis(100);
+
+/// Draws bars on stderr.
+pub(crate) struct Bars {
+    result: Option<Writer>,
+    screen: MultiProgress,
+    bars: BTreeMap<String, ProgressBar>,
+    ledger: Ledger,
+}
+
+impl Bars {
+    /// Bars are drawn on `screen`; at the end the result goes to `result`, if it is wanted.
+    pub(crate) fn new(screen: MultiProgress, result: Option<Writer>) -> Self {
+        Self { result, screen, bars: BTreeMap::new(), ledger: Ledger::default() }
+    }
+
+    fn start(&mut self, hosts: &[String]) {
+        let width = hosts.iter().map(|host| host.chars().count()).max().unwrap_or(0);
+        for host in hosts {
+            let bar = self.screen.add(ProgressBar::new_spinner().with_style(style("{spinner} {prefix}  {msg}")));
+            bar.set_prefix(format!("{host:<width$}"));
+            bar.set_message("connecting");
+            bar.enable_steady_tick(TICK);
+            self.bars.insert(host.clone(), bar);
+        }
+    }
+
+    fn plan(&self, plan: &HostPlan) {
+        let Some(bar) = self.bars.get(&plan.host) else { return };
+        if plan.changes.is_empty() {
+            bar.finish_with_message("nothing to do");
+            return;
+        }
+        bar.set_length(plan.changes.len() as u64);
+        bar.set_style(style("{spinner} {prefix}  [{bar:20}] {pos}/{len}  {msg}").progress_chars("=> "));
+        bar.set_message("");
+    }
+
+    fn refresh(&self, name: &str) {
+        if let (Some(bar), Some(host)) = (self.bars.get(name), self.ledger.host(name)) {
+            bar.set_message(activity(host));
+            bar.enable_steady_tick(TICK);
+        }
+    }
+
+    fn clear(&mut self) {
+        for bar in std::mem::take(&mut self.bars).values() {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// Writes a line above the bars.
+    fn above(&self, line: &str) -> io::Result<()> {
+        self.screen.suspend(|| io::Write::write_all(&mut anstream::stderr(), format!("{line}\n").as_bytes()))
+    }
+}
+
+impl Reporter for Bars {
+    fn event(&mut self, event: &Event) -> io::Result<()> {
+        let event = clean::event(event);
+        self.ledger.record(&event.kind);
+        match &event.kind {
+            EventKind::RunStarted { hosts, .. } => self.start(hosts),
+            EventKind::HostObserved { host } => {
+                if let Some(bar) = self.bars.get(host) {
+                    bar.set_message("observed");
+                }
+            }
+            EventKind::Planned { plans } => plans.iter().for_each(|plan| self.plan(plan)),
+            EventKind::TaskStarted { host, .. } | EventKind::Uploaded { host, .. } => self.refresh(host),
+            EventKind::TaskFinished { host, .. } => {
+                if let Some(bar) = self.bars.get(host) {
+                    bar.inc(1);
+                }
+                self.refresh(host);
+            }
+            EventKind::HostFailed { host, cause, .. } => {
+                if let Some(bar) = self.bars.get(host) {
+                    bar.finish_and_clear();
+                }
+                self.above(&format!("{LOUD}{host}{LOUD:#}: {BAD}failed:{BAD:#} {cause}"))?;
+            }
+            EventKind::Warning { host, message } => {
+                self.above(&format!("{LOUD}{host}{LOUD:#}: {CHANGE}warning:{CHANGE:#} {message}"))?;
+            }
+            EventKind::RunFinished { hosts, stats, .. } => {
+                self.clear();
+                if let Some(out) = &mut self.result {
+                    return outcome::write(out, &self.ledger, hosts, stats, Detail::Changes);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Bars {
+    /// A run that ends early leaves no bar behind.
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+fn activity(host: &HostLedger) -> String {
+    let titles: Vec<&str> = host.running.values().map(String::as_str).collect();
+    match host.sent {
+        Some(percent) => format!("{} ({percent} % sent)", titles.join(", ")),
+        None => titles.join(", "),
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    // The templates are this file's own; one that does not parse would show the default bar.
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
+}

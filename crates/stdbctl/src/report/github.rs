@@ -1,0 +1,110 @@
+//! A run as a GitHub Actions job shows it: foldable groups, annotations, and a summary of the job.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+
+use stdbctl_engine::event::{Counts, Event, EventKind, RunStats};
+use stdbctl_engine::plan::HostPlan;
+
+use super::ledger::Ledger;
+use super::outcome::{self, Detail};
+use super::style::duration;
+use super::{Reporter, Writer, clean, plan};
+
+/// Writes workflow commands and plain lines.
+pub(crate) struct Github {
+    out: Writer,
+    summary: Option<OsString>,
+    ledger: Ledger,
+}
+
+impl Github {
+    /// `summary` is the file that `$GITHUB_STEP_SUMMARY` names.
+    pub(crate) fn new(out: Writer, summary: Option<OsString>) -> Self {
+        Self { out, summary, ledger: Ledger::default() }
+    }
+
+    fn finish(&mut self, counts: &BTreeMap<String, Counts>, stats: &RunStats) -> io::Result<()> {
+        outcome::write(&mut self.out, &self.ledger, counts, stats, Detail::Changes)?;
+        let Some(path) = &self.summary else { return Ok(()) };
+        let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+        file.write_all(summary(&self.ledger, counts, stats).as_bytes())
+    }
+}
+
+impl Reporter for Github {
+    fn event(&mut self, event: &Event) -> io::Result<()> {
+        let event = clean::event(event);
+        self.ledger.record(&event.kind);
+        match &event.kind {
+            EventKind::Planned { plans } => plans.iter().try_for_each(|plan| group(&mut self.out, plan)),
+            EventKind::TaskStarted { host, task } => {
+                let title = self.ledger.host(host).map_or(task.as_str(), |host| host.title(task));
+                writeln!(self.out, "{host}: {title}")
+            }
+            EventKind::HostFailed { host, cause, .. } => error(&mut self.out, host, cause),
+            EventKind::Warning { host, message } => {
+                writeln!(self.out, "::warning title={}::{}", property(host), data(message))
+            }
+            EventKind::RunFinished { hosts, stats, .. } => self.finish(hosts, stats),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Writes a plan as a group that is folded until somebody wants to see it.
+///
+/// # Errors
+/// If it cannot be written.
+pub(crate) fn group(out: &mut dyn Write, plan: &HostPlan) -> io::Result<()> {
+    writeln!(out, "::group::{}: {}", data(&plan.host), data(&plan::headline(plan)))?;
+    // A line of a diff may look like a workflow command; indented as all of them are, it is none.
+    plan::write(out, plan)?;
+    writeln!(out, "::endgroup::")
+}
+
+/// Writes an annotation.
+///
+/// # Errors
+/// If it cannot be written.
+pub(crate) fn error(out: &mut dyn Write, title: &str, message: &str) -> io::Result<()> {
+    writeln!(out, "::error title={}::{}", property(title), data(&clean::text(message)))
+}
+
+fn data(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+fn property(text: &str) -> String {
+    data(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+fn summary(ledger: &Ledger, counts: &BTreeMap<String, Counts>, stats: &RunStats) -> String {
+    let mut text = String::from("### stdbctl\n\n| host | changed | as before | left out | result |\n");
+    text.push_str("|---|---|---|---|---|\n");
+    for host in ledger.hosts() {
+        let Counts { changed, unchanged, skipped, .. } = counts.get(&host.name).copied().unwrap_or_default();
+        let result = host.failure.as_deref().map_or_else(|| "ok".to_owned(), |cause| cell(cause));
+        let name = cell(&host.name);
+        // Writing to a string cannot fail.
+        writeln!(text, "| {name} | {changed} | {unchanged} | {skipped} | {result} |").ok();
+    }
+    for host in ledger.hosts().iter().filter(|host| !host.changed.is_empty()) {
+        writeln!(text, "\n<details><summary>Changes on {}</summary>\n", cell(&host.name)).ok();
+        for (title, seconds) in &host.changed {
+            writeln!(text, "- {} ({})", cell(title), duration(*seconds)).ok();
+        }
+        text.push_str("\n</details>\n");
+    }
+    writeln!(text, "\n{}\n", outcome::cost(stats)).ok();
+    text
+}
+
+/// Text as one cell of a table, with nothing in it that Markdown or HTML would take for its own.
+fn cell(text: &str) -> String {
+    let line = clean::line(text);
+    line.replace('&', "&amp;").replace('<', "&lt;").replace('|', "\\|").replace('`', "\\`")
+}

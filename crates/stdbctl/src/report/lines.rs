@@ -1,0 +1,75 @@
+//! A run as plain lines: for logs, pipes and terminals that cannot do more.
+
+use std::io::{self, Write as _};
+
+use stdbctl_engine::event::{Event, EventKind, Outcome};
+
+use super::ledger::Ledger;
+use super::outcome::{self, Detail};
+use super::style::{BAD, CHANGE, GOOD, LOUD, QUIET, duration};
+use super::{Reporter, Writer, clean, plan};
+
+/// Writes a line as soon as there is something to say.
+pub(crate) struct Lines {
+    progress: Writer,
+    result: Option<(Writer, Detail)>,
+    verbose: bool,
+    ledger: Ledger,
+}
+
+impl Lines {
+    /// Progress goes to `progress`; at the end the result goes to `result`, if it is wanted.
+    pub(crate) fn new(progress: Writer, result: Option<(Writer, Detail)>, verbosity: u8) -> Self {
+        Self { progress, result, verbose: verbosity > 0, ledger: Ledger::default() }
+    }
+
+    fn write_outcome(&mut self, host: &str, task: &str, outcome: &Outcome, seconds: f64) -> io::Result<()> {
+        let title = self.ledger.host(host).map_or(task, |host| host.title(task));
+        let out = &mut self.progress;
+        let time = duration(seconds);
+        match outcome {
+            Outcome::Changed => writeln!(out, "{LOUD}{host}{LOUD:#}: {GOOD}changed{GOOD:#} {title} ({time})"),
+            Outcome::Failed { why } => {
+                writeln!(out, "{LOUD}{host}{LOUD:#}: {BAD}failed{BAD:#} {title} ({time})")?;
+                why.lines().try_for_each(|line| writeln!(out, "    {line}"))
+            }
+            Outcome::Unchanged if self.verbose => {
+                writeln!(out, "{LOUD}{host}{LOUD:#}: {QUIET}as it should be: {title}{QUIET:#}")
+            }
+            Outcome::Skipped { why } if self.verbose => {
+                writeln!(out, "{LOUD}{host}{LOUD:#}: {QUIET}left out: {title}, {why}{QUIET:#}")
+            }
+            Outcome::Unchanged | Outcome::Skipped { .. } => Ok(()),
+        }
+    }
+}
+
+impl Reporter for Lines {
+    fn event(&mut self, event: &Event) -> io::Result<()> {
+        let event = clean::event(event);
+        self.ledger.record(&event.kind);
+        let out = &mut self.progress;
+        match &event.kind {
+            EventKind::RunStarted { hosts, .. } => {
+                hosts.iter().try_for_each(|host| writeln!(out, "{LOUD}{host}{LOUD:#}: connecting"))
+            }
+            EventKind::Planned { plans } => plans.iter().try_for_each(|plan| {
+                writeln!(out, "{LOUD}{}{LOUD:#}: {}", plan.host, plan::headline(plan))
+            }),
+            EventKind::TaskFinished { host, task, outcome, seconds } => {
+                self.write_outcome(host, task, outcome, *seconds)
+            }
+            EventKind::HostFailed { host, cause, .. } => {
+                writeln!(out, "{LOUD}{host}{LOUD:#}: {BAD}failed:{BAD:#} {cause}")
+            }
+            EventKind::Warning { host, message } => {
+                writeln!(out, "{LOUD}{host}{LOUD:#}: {CHANGE}warning:{CHANGE:#} {message}")
+            }
+            EventKind::RunFinished { hosts, stats, .. } => match &mut self.result {
+                Some((out, detail)) => outcome::write(out, &self.ledger, hosts, stats, *detail),
+                None => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+}

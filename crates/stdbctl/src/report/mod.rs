@@ -1,0 +1,17 @@
+//! What a run shows, and how: readers of the engine's events. They print and decide nothing.
+
+pub(crate) mod bars;
+pub(crate) mod clean;
+pub(crate) mod exec;
+pub(crate) mod github;
+pub(crate) mod json;
+pub(crate) mod ledger;
+pub(crate) mod lines;
+pub(crate) mod outcome;
+pub(crate) mod plan;
+pub(crate) mod reporter;
+pub(crate) mod style;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use self::reporter::{Reporter, Writer};

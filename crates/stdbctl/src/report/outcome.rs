@@ -1,0 +1,90 @@
+//! The result of a run, for people: one line a host, and what was changed on it.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use stdbctl_engine::event::{Counts, RunStats};
+
+use super::clean;
+use super::ledger::{HostLedger, Ledger};
+use super::style::{BAD, GOOD, LOUD, QUIET, count, duration};
+
+/// How much of the result is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// How many tasks.
+    Counts,
+    /// Also which, and how long each took.
+    Changes,
+}
+
+/// Writes what became of every host.
+///
+/// # Errors
+/// If it cannot be written.
+pub(crate) fn write(
+    out: &mut dyn Write,
+    ledger: &Ledger,
+    counts: &BTreeMap<String, Counts>,
+    stats: &RunStats,
+    detail: Detail,
+) -> io::Result<()> {
+    for host in ledger.hosts() {
+        let counts = counts.get(&host.name).copied().unwrap_or_default();
+        write_host(out, host, counts, stats.seconds)?;
+        if detail == Detail::Changes {
+            write_changes(out, host)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_host(out: &mut dyn Write, host: &HostLedger, counts: Counts, seconds: f64) -> io::Result<()> {
+    let name = &host.name;
+    let time = duration(seconds);
+    if let Some(failure) = &host.failure {
+        let after = if counts.changed == 0 {
+            "nothing was changed".to_owned()
+        } else {
+            format!("after {}", count(counts.changed, "change"))
+        };
+        let cause = clean::line(failure);
+        return writeln!(out, "{LOUD}{name}{LOUD:#}: {BAD}failed{BAD:#}, {after} ({time}): {cause}");
+    }
+    if counts.changed == 0 {
+        let changes = host.plan.as_ref().map_or(0, |plan| plan.changes.len());
+        if changes > 0 {
+            return writeln!(out, "{LOUD}{name}{LOUD:#}: left as it was, {} not made", count(changes, "change"));
+        }
+        let tasks = match counts.unchanged {
+            1 => "1 task as it should be".to_owned(),
+            unchanged => format!("{unchanged} tasks as they should be"),
+        };
+        return writeln!(out, "{LOUD}{name}{LOUD:#}: nothing to do ({tasks}, {time})");
+    }
+    let changed = count(counts.changed, "change");
+    writeln!(
+        out,
+        "{LOUD}{name}{LOUD:#}: {GOOD}{changed}{GOOD:#}, {} as before ({time})",
+        count(counts.unchanged, "task")
+    )
+}
+
+fn write_changes(out: &mut dyn Write, host: &HostLedger) -> io::Result<()> {
+    let width = host.changed.iter().map(|(title, _)| title.chars().count()).max().unwrap_or(0).min(60);
+    for (title, seconds) in &host.changed {
+        writeln!(out, "  {title:<width$}  {QUIET}{:>10}{QUIET:#}", duration(*seconds))?;
+    }
+    Ok(())
+}
+
+/// `8 round trips, 5120 bytes sent, 4096 received, 1.4 s`.
+pub(crate) fn cost(stats: &RunStats) -> String {
+    format!(
+        "{}, {} bytes sent, {} received, {}",
+        count(usize::try_from(stats.round_trips).unwrap_or(usize::MAX), "round trip"),
+        stats.bytes_sent,
+        stats.bytes_received,
+        duration(stats.seconds)
+    )
+}

@@ -1,0 +1,53 @@
+//! What all reporters have in common.
+
+use std::io::{self, Write};
+
+use stdbctl_engine::event::Event;
+
+use super::bars::Bars;
+use super::github::Github;
+use super::json::Json;
+use super::lines::Lines;
+use super::outcome::Detail;
+use crate::cli::Format;
+use crate::console::Console;
+
+/// Where a reporter writes. Styles are taken out on the way to anything but a terminal.
+pub(crate) type Writer = Box<dyn Write + Send>;
+
+/// A reader of a run's events.
+pub(crate) trait Reporter: Send {
+    /// Shows one event.
+    ///
+    /// # Errors
+    /// If it could not be written. The run goes on without a reader then.
+    fn event(&mut self, event: &Event) -> io::Result<()>;
+}
+
+/// The reporter for a run that changes hosts, by what the operator asked for and where the output goes.
+pub(crate) fn for_changes(console: &Console) -> Box<dyn Reporter> {
+    let stdout = Box::new(anstream::stdout());
+    let stderr = Box::new(anstream::stderr());
+    match console.format {
+        Format::Json => Box::new(Json::new(stdout)),
+        Format::Github => Box::new(Github::new(stdout, std::env::var_os("GITHUB_STEP_SUMMARY"))),
+        Format::Human if console.is_live() => Box::new(Bars::new(console.screen.clone(), Some(stdout))),
+        // The tasks have been told one by one already, unless nothing but the result was asked for.
+        Format::Human => {
+            let detail = if console.quiet { Detail::Changes } else { Detail::Counts };
+            Box::new(Lines::new(progress(console, stderr), Some((stdout, detail)), console.verbose))
+        }
+    }
+}
+
+/// The reporter for a run whose result is printed by somebody else: only progress.
+pub(crate) fn for_progress(console: &Console) -> Box<dyn Reporter> {
+    if console.is_live() {
+        return Box::new(Bars::new(console.screen.clone(), None));
+    }
+    Box::new(Lines::new(progress(console, Box::new(anstream::stderr())), None, console.verbose))
+}
+
+fn progress(console: &Console, stderr: Writer) -> Writer {
+    if console.quiet { Box::new(io::sink()) } else { stderr }
+}

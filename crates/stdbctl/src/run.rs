@@ -1,0 +1,121 @@
+//! One run of the engine, with somebody watching: its events shown, its question asked, Ctrl-C heard.
+
+use std::io;
+
+use indicatif::MultiProgress;
+use stdbctl_engine::event::{Event, Sender};
+use stdbctl_engine::plan::HostPlan;
+use stdbctl_engine::run::{Job, Options, Report};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::error::CliError;
+use crate::exit_code::ExitCode;
+use crate::prompt;
+use crate::report::style::count;
+use crate::report::{Reporter, plan};
+
+/// Who says whether a plan is carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Approval {
+    /// It has been said: `--yes`, or there is nothing to carry out.
+    Given,
+    /// The operator, once they have seen it.
+    Asked,
+}
+
+struct Question {
+    plans: Vec<HostPlan>,
+    answer: oneshot::Sender<bool>,
+}
+
+/// Runs the jobs.
+///
+/// # Errors
+/// If the operator interrupts. What hosts do wrong is in the report.
+pub(crate) async fn run(
+    jobs: Vec<Job>,
+    options: Options,
+    approval: Approval,
+    mut reporter: Box<dyn Reporter>,
+    screen: &MultiProgress,
+) -> Result<Report, CliError> {
+    let (sender, events) = Sender::channel();
+    let (ask, questions) = mpsc::channel(1);
+    let approve = move |plans| async move {
+        if approval == Approval::Given {
+            return true;
+        }
+        let (answer, reply) = oneshot::channel();
+        let asked = ask.send(Question { plans, answer }).await.is_ok();
+        asked && reply.await.unwrap_or(false)
+    };
+    let engine = stdbctl_engine::run::run(jobs, options, sender, approve);
+    let watched = async { tokio::join!(engine, watch(events, questions, &mut *reporter, screen)) };
+    tokio::select! {
+        (report, ()) = watched => Ok(report),
+        _ = tokio::signal::ctrl_c() => Err(interrupted()),
+    }
+}
+
+/// The one task that owns the terminal.
+async fn watch(
+    mut events: mpsc::UnboundedReceiver<Event>,
+    mut questions: mpsc::Receiver<Question>,
+    reporter: &mut dyn Reporter,
+    screen: &MultiProgress,
+) {
+    let mut shown = Ok(());
+    loop {
+        tokio::select! {
+            biased;
+            event = events.recv() => match event {
+                Some(event) => show(reporter, &event, &mut shown),
+                None => break,
+            },
+            Some(question) = questions.recv() => {
+                // What was said before the question is shown before it.
+                while let Ok(event) = events.try_recv() {
+                    show(reporter, &event, &mut shown);
+                }
+                let yes = ask(screen.clone(), &question.plans).await.unwrap_or(false);
+                // The engine may have been interrupted in the meantime.
+                question.answer.send(yes).ok();
+            }
+        }
+    }
+    if let Err(error) = shown {
+        tracing::warn!("the output could not be written: {error}");
+    }
+}
+
+/// A reader that went away, as `head` does, does not stop the run: it is not written to any more.
+fn show(reporter: &mut dyn Reporter, event: &Event, shown: &mut io::Result<()>) {
+    if shown.is_ok() {
+        *shown = reporter.event(event);
+    }
+}
+
+async fn ask(screen: MultiProgress, plans: &[HostPlan]) -> io::Result<bool> {
+    let mut text = Vec::new();
+    for plan in plans.iter().filter(|plan| !plan.changes.is_empty()) {
+        plan::write(&mut text, plan)?;
+    }
+    prompt::confirm(screen, String::from_utf8_lossy(&text).into_owned(), question(plans)).await
+}
+
+fn question(plans: &[HostPlan]) -> String {
+    let changing: Vec<_> = plans.iter().filter(|plan| !plan.changes.is_empty()).collect();
+    let changes: usize = changing.iter().map(|plan| plan.changes.len()).sum();
+    let hosts = match changing.as_slice() {
+        [one] => one.host.clone(),
+        several => format!("{} hosts", several.len()),
+    };
+    format!("Apply {} to {hosts}?", count(changes, "change"))
+}
+
+/// What Ctrl-C leaves behind.
+pub(crate) fn interrupted() -> CliError {
+    CliError::new(ExitCode::Interrupted, "interrupted").hint(
+        "run again to go on: a step that has begun runs to its end on the host, and no other begins",
+    )
+}

@@ -1,0 +1,236 @@
+//! Which hosts a run is about and what is to be there: the flags, the file and the environment taken together.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use stdbctl_engine::graph::Graph;
+use stdbctl_engine::run::Job;
+use stdbctl_playbook::inventory::{DEFAULT_FILE, InventoryError, InventoryHost, Selection, select};
+use stdbctl_playbook::playbook::{Playbook, PlaybookError};
+use stdbctl_playbook::settings::{Layer, Settings, SettingsError};
+use stdbctl_ssh::{ConnectOptions, Target, TargetError, UnknownKey};
+
+use crate::cli::{ShortForms, SiteArgs, SshArgs};
+use crate::console::Console;
+use crate::error::{CliError, Context};
+use crate::host::Place;
+use crate::lock_file::{LockFile, Release};
+use crate::pair::Resolve;
+use crate::prompt;
+
+/// How this machine is written as a host.
+const LOCAL: &str = "local";
+const SETTINGS_HINT: &str = "`stdbctl settings` lists every setting";
+
+/// All hosts of a run.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) hosts: Vec<SiteHost>,
+    /// The configuration that was read.
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// One host of a run.
+#[derive(Debug)]
+pub(crate) struct SiteHost {
+    /// As it is called in everything that is said about it.
+    pub(crate) name: String,
+    /// None for this machine.
+    pub(crate) target: Option<Target>,
+    pub(crate) settings: Settings,
+    /// Whether the operator has said which sha256 the release must have, so that the lock file does not.
+    pub(crate) is_pinned: bool,
+}
+
+impl Site {
+    /// Takes everything together. Nothing is connected to.
+    ///
+    /// # Errors
+    /// If hosts, settings or the configuration are wrong, or there is no host at all.
+    pub(crate) fn load(args: &SiteArgs, short: Option<&ShortForms>) -> Result<Self, CliError> {
+        let selection = selection(args, short.map(short_forms).into_iter().flatten())?;
+        let config = config_path(args);
+        let hosts = select(&selection).map_err(inventory_error)?;
+        let hosts = hosts.into_iter().map(SiteHost::new).collect::<Result<_, _>>()?;
+        Ok(Self { hosts, config })
+    }
+
+    /// Where the lock file is.
+    pub(crate) fn lock_path(&self) -> PathBuf {
+        LockFile::path_beside(self.config.as_deref())
+    }
+
+    /// Holds every host to the release archives that were deployed before, unless its settings name one.
+    pub(crate) fn pin(&mut self, lock: &LockFile) {
+        for host in self.hosts.iter_mut().filter(|host| !host.is_pinned) {
+            host.settings.spacetimedb.sha256 = lock.sha256(&host.release()).map(str::to_owned);
+        }
+    }
+}
+
+impl SiteHost {
+    fn new(host: InventoryHost) -> Result<Self, CliError> {
+        let InventoryHost { name, address, settings } = host;
+        let target = if address == LOCAL { None } else { Some(address.parse().map_err(|error| wrong_host(&address, error))?) };
+        let is_pinned = settings.spacetimedb.sha256.is_some();
+        Ok(Self { name, target, settings, is_pinned })
+    }
+
+    /// The release that is to run on it.
+    pub(crate) fn release(&self) -> Release {
+        Release { product: "spacetimedb".to_owned(), version: self.settings.spacetimedb.version.clone() }
+    }
+}
+
+fn wrong_host(address: &str, error: TargetError) -> CliError {
+    CliError::usage(Context::new(format!("host {address}"), error)).hint("write a host as [USER@]HOST[:PORT]")
+}
+
+fn config_path(args: &SiteArgs) -> Option<PathBuf> {
+    args.config.clone().or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.is_file()))
+}
+
+/// What the flags, the file and the environment say. `short` are settings with flags of their own.
+fn selection<'a>(
+    args: &SiteArgs,
+    short: impl Iterator<Item = ShortForm<'a>>,
+) -> Result<Selection, CliError> {
+    let mut assignments = Vec::new();
+    for setting in &args.settings {
+        assignments.push(layer(&setting.key, &setting.value, &format!("--set {}", setting.key))?);
+    }
+    for (key, flag, value) in short {
+        if let Some(value) = value {
+            assignments.push(layer(key, value, flag)?);
+        }
+    }
+    Ok(Selection {
+        file: config_path(args).map(|path| read_config(&path)).transpose()?,
+        environment: args.env.clone(),
+        hosts: args.hosts.clone(),
+        limit: args.limit.clone(),
+        variables: Layer::from_environment(variables()).map_err(settings_error)?,
+        assignments,
+    })
+}
+
+/// A setting, the flag that is short for it, and its value if the flag was given.
+type ShortForm<'a> = (&'static str, &'static str, Option<&'a str>);
+
+fn short_forms(short: &ShortForms) -> [ShortForm<'_>; 3] {
+    [
+        ("domain", "--domain", short.domain.as_deref()),
+        ("tls.email", "--email", short.email.as_deref()),
+        ("spacetimedb.version", "--version", short.release.as_deref()),
+    ]
+}
+
+fn layer(key: &str, value: &str, origin: &str) -> Result<Layer, CliError> {
+    Layer::single(key, value, origin).map_err(settings_error)
+}
+
+fn read_config(path: &Path) -> Result<(String, String), CliError> {
+    let name = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok((name, text)),
+        Err(error) => Err(CliError::settings(Context::new(format!("cannot read {name}"), error))),
+    }
+}
+
+/// Those that are text. No setting is anything else.
+fn variables() -> Vec<(String, String)> {
+    let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    std::env::vars_os().filter_map(text).collect()
+}
+
+fn inventory_error(error: InventoryError) -> CliError {
+    match &error {
+        InventoryError::NoHosts | InventoryError::LimitFitsNone { .. } | InventoryError::DuplicateHost(_) => {
+            CliError::usage(error)
+        }
+        InventoryError::Source(source) | InventoryError::Settings(SettingsError::Source(source)) => {
+            let excerpt = source.snippet.clone();
+            CliError::settings(error).excerpt(excerpt)
+        }
+        InventoryError::Settings(_) | InventoryError::HostSettings { .. } => {
+            CliError::settings(error).hint(SETTINGS_HINT)
+        }
+        InventoryError::UnknownEnvironment { .. } => CliError::settings(error),
+    }
+}
+
+fn settings_error(error: SettingsError) -> CliError {
+    CliError::settings(error).hint(SETTINGS_HINT)
+}
+
+fn playbook_error(error: PlaybookError) -> CliError {
+    let (PlaybookError::Source(place) | PlaybookError::Template { place, .. }) = &error;
+    let excerpt = place.snippet.clone();
+    CliError::settings(error).excerpt(excerpt)
+}
+
+/// Where each host is, and how it is logged in to.
+pub(crate) fn places(
+    site: &Site,
+    ssh: &SshArgs,
+    resolve: &[Resolve],
+    console: &Console,
+) -> Vec<(String, Place)> {
+    let place = |host: &SiteHost| match &host.target {
+        None => Place::Local,
+        Some(target) => Place::Remote(Box::new(connect_options(target.clone(), ssh, resolve, console))),
+    };
+    site.hosts.iter().map(|host| (host.name.clone(), place(host))).collect()
+}
+
+fn connect_options(target: Target, ssh: &SshArgs, resolve: &[Resolve], console: &Console) -> ConnectOptions {
+    let address = resolve.iter().find(|pair| pair.name.eq_ignore_ascii_case(&target.host)).map(|pair| pair.address);
+    let mut options = ConnectOptions::new(target);
+    options.address = address;
+    options.identity_files.clone_from(&ssh.identities);
+    options.connect_timeout = Duration::from_secs(ssh.timeout);
+    if let Some(file) = &ssh.known_hosts {
+        options.known_hosts = vec![file.clone()];
+    }
+    if ssh.accept_new {
+        options.unknown_key = UnknownKey::AcceptNew;
+    } else if console.can_ask() {
+        let screen = console.screen.clone();
+        options.unknown_key = UnknownKey::Ask(Arc::new(move |key| prompt::trust(&screen, key)));
+    }
+    options
+}
+
+/// What the engine is to do on each host.
+///
+/// # Errors
+/// If the playbook does not fit the settings.
+pub(crate) fn jobs(site: &Site, places: Vec<(String, Place)>) -> Result<Vec<Job>, CliError> {
+    let playbook = Playbook::deploy();
+    let job = |(host, (name, place)): (&SiteHost, (String, Place))| {
+        let tasks = playbook.tasks(&host.settings).map_err(playbook_error)?;
+        let graph = Graph::new(&tasks).map_err(CliError::settings)?;
+        Ok(Job { connect: place.connect(name.clone()), name, graph })
+    };
+    site.hosts.iter().zip(places).map(job).collect()
+}
+
+/// How the engine is to do it.
+pub(crate) fn options(verb: &str, apply: bool, resolve: &[Resolve]) -> stdbctl_engine::run::Options {
+    let resolve: BTreeMap<String, IpAddr> =
+        resolve.iter().map(|pair| (pair.name.clone(), pair.address)).collect();
+    stdbctl_engine::run::Options { verb: verb.to_owned(), apply, operator: operator(), resolve }
+}
+
+/// Who runs this and where, for whoever finds a host locked.
+fn operator() -> String {
+    let variable = |name: &&str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let user = ["USER", "LOGNAME"].iter().find_map(variable).unwrap_or_else(|| "somebody".to_owned());
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| variable(&"HOSTNAME"));
+    let machine = machine.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+    format!("{user}@{}", machine.unwrap_or_else(|| "an unnamed machine".to_owned()))
+}
