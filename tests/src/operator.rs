@@ -210,7 +210,7 @@ impl Run {
     /// As [`Run::document`], and when it holds no plan.
     pub fn planned(&self) -> Vec<Value> {
         let document = self.document();
-        let plans = document["plans"].as_array().or_else(|| document["hosts"].as_array());
+        let plans = document["plans"].as_array();
         let plans = plans.unwrap_or_else(|| panic!("no plans in the document\n{self}"));
         plans.iter().flat_map(|plan| plan["changes"].as_array().cloned().unwrap_or_default()).collect()
     }

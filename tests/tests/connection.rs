@@ -1,5 +1,7 @@
 //! Hosts that cannot be reached, cannot be trusted or will not let us in: which exit code, which last words.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::Command;
@@ -60,7 +62,7 @@ fn a_port_that_is_no_ssh() {
 #[test]
 fn a_port_that_never_stops_talking() {
     // OpenSSH allows lines before the version; not megabytes of them.
-    const CHATTER: [u8; 4 * 1024 * 1024] = [b'a'; 4 * 1024 * 1024];
+    static CHATTER: [u8; 4 * 1024 * 1024] = [b'a'; 4 * 1024 * 1024];
     plan(&Operator::new(), &format!("ubuntu@{}", listener(&CHATTER))).failed(4, &["127.0.0.1"]);
 }
 
@@ -93,8 +95,8 @@ fn host_keys_and_logins() {
     planned(&changed, &["--accept-new"]).failed(5, &["changed"]);
     assert_eq!(std::fs::read_to_string(file).unwrap().lines().count(), 1, "nothing was recorded");
 
-    let revoked: String = known.lines().map(|line| format!("@revoked {line}\n")).collect();
-    let (revoked, _) = with_known("revoked", &(known.clone() + &revoked));
+    let revoked = known.lines().map(|line| format!("@revoked {line}")).collect::<Vec<_>>().join("\n");
+    let (revoked, _) = with_known("revoked", &format!("{known}{revoked}\n"));
     planned(&revoked, &[]).failed(5, &["revoked"]);
     planned(&revoked, &["--accept-new"]).failed(5, &["revoked"]);
 
