@@ -37,11 +37,11 @@ impl Graph {
     ///
     /// # Errors
     /// For duplicate ids, unknown needs and cycles, naming the tasks.
-    pub fn new(tasks: Vec<Task>) -> Result<Self, GraphError> {
-        let places = places(&tasks)?;
-        let needs = tasks.iter().enumerate().map(|(place, task)| edges(place, task, &tasks, &places));
+    pub fn new(tasks: &[Task]) -> Result<Self, GraphError> {
+        let places = places(tasks)?;
+        let needs = tasks.iter().enumerate().map(|(place, task)| edges(place, task, tasks, &places));
         let needs = needs.collect::<Result<Vec<_>, _>>()?;
-        let order = sort(&tasks, &needs)?;
+        let order = sort(tasks, &needs)?;
         let new_place: BTreeMap<usize, usize> =
             order.iter().enumerate().map(|(new, old)| (*old, new)).collect();
         let moved =

@@ -108,19 +108,19 @@ pub trait Host: Send + Sync {
     ///
     /// Writing stdin and reading output go on at the same time. A receiver that was dropped does not end the
     /// script: what it writes is then read and thrown away.
-    fn run<'a>(
-        &'a self,
+    fn run(
+        &self,
         stdin: Vec<Stdin>,
         output: mpsc::Sender<Output>,
-    ) -> BoxFuture<'a, Result<Ending, HostError>>;
+    ) -> BoxFuture<'_, Result<Ending, HostError>>;
 
     /// Runs [`BOOTSTRAP`] with `stdin` over a connection opened for nothing else, so that success proves that a
     /// new connection gets in. For a host without connections this is [`Host::run`].
-    fn run_fresh<'a>(
-        &'a self,
+    fn run_fresh(
+        &self,
         stdin: Vec<Stdin>,
         output: mpsc::Sender<Output>,
-    ) -> BoxFuture<'a, Result<Ending, HostError>> {
+    ) -> BoxFuture<'_, Result<Ending, HostError>> {
         self.run(stdin, output)
     }
 

@@ -20,11 +20,11 @@ impl Host for LocalHost {
         "local"
     }
 
-    fn run<'a>(
-        &'a self,
+    fn run(
+        &self,
         stdin: Vec<Stdin>,
         output: mpsc::Sender<Output>,
-    ) -> BoxFuture<'a, Result<Ending, HostError>> {
+    ) -> BoxFuture<'_, Result<Ending, HostError>> {
         Box::pin(run(stdin, output))
     }
 }
@@ -40,16 +40,16 @@ async fn run(stdin: Vec<Stdin>, output: mpsc::Sender<Output>) -> Result<Ending, 
         .spawn()
         .map_err(|error| failed("cannot start sh", error))?;
     let (pipe, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let feed = async {
+    let writing = async {
         match pipe {
             Some(pipe) => feed(pipe, stdin).await,
             None => Ok(()),
         }
     };
-    let (fed, (), ()) =
-        tokio::join!(feed, drain(out, &output, Output::Stdout), drain(err, &output, Output::Stderr));
+    let (written, (), ()) =
+        tokio::join!(writing, drain(out, &output, Output::Stdout), drain(err, &output, Output::Stderr));
     let status = child.wait().await.map_err(|error| failed("cannot wait for sh", error))?;
-    fed?;
+    written?;
     Ok(match status.code() {
         Some(code) => Ending::Status(u32::try_from(code).unwrap_or(u32::MAX)),
         None => Ending::Signal("KILL".to_owned()),

@@ -14,6 +14,11 @@ pub(crate) fn words<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     words.into_iter().map(quote).collect::<Vec<_>>().join(" ")
 }
 
+/// Whole lines of a script, each ended by a newline.
+pub(crate) fn lines(lines: impl IntoIterator<Item = String>) -> String {
+    lines.into_iter().flat_map(|line| [line, "\n".to_owned()]).collect()
+}
+
 /// A script without its comments and indentation: fewer bytes in the first flight.
 pub(crate) fn condense(script: &str) -> String {
     script.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#')).fold(

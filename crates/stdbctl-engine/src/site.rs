@@ -13,6 +13,7 @@ use crate::observe::{Observation, hex};
 use crate::planner::{self, Changes};
 use crate::record::Record;
 use crate::resource::Resource;
+use crate::resource::archive::Archive;
 use crate::resource::require::Outside;
 use crate::run::{Failure, HostReport, Job, Options};
 use crate::script::{self, Apply};
@@ -131,8 +132,8 @@ impl Site {
                 _ => self.report.counts.skipped += 1,
             }
         }
-        let changed: BTreeSet<&str> = changes.list.iter().map(|(task, _)| task.id.as_str()).collect();
-        for id in left.difference(&changed) {
+        let planned: BTreeSet<&str> = changes.list.iter().map(|(task, _)| task.id.as_str()).collect();
+        for id in left.difference(&planned) {
             let message = format!("`{id}` is not as it should be any more; something else changes it");
             events.send(EventKind::Warning { host: self.report.host.clone(), message });
             unsettled.push((*id).to_owned());
@@ -252,7 +253,7 @@ fn refused(records: &[Record]) -> Result<(), Failure> {
 
 fn archives(graph: &Graph, seen: &Observation) -> BTreeMap<String, String> {
     let archive = |task: &crate::task::Task| match &task.resource {
-        Resource::Archive(archive) => Some((task.id.clone(), archive.whole(&task.id, seen)?)),
+        Resource::Archive(_) => Some((task.id.clone(), Archive::whole(&task.id, seen)?)),
         _ => None,
     };
     graph.tasks().iter().filter(|task| task.skipped.is_none()).filter_map(archive).collect()

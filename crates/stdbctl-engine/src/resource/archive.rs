@@ -39,15 +39,17 @@ struct Unpacked<'a> {
     damaged: Vec<&'a str>,
 }
 
-impl Archive {
-    fn unpacked<'a>(&self, task: &str, seen: &'a Observation) -> Unpacked<'a> {
+impl<'a> Unpacked<'a> {
+    fn read(task: &str, seen: &'a Observation) -> Self {
         let text = seen.extra(task).map_or("", |extra| extra.text.as_str());
-        Unpacked {
+        Self {
             sha256: text.lines().find_map(|line| line.strip_prefix("archive ")),
             damaged: text.lines().filter_map(|line| line.strip_prefix("damaged ")).collect(),
         }
     }
+}
 
+impl Archive {
     fn members(&self) -> String {
         words(self.members.iter().map(String::as_str))
     }
@@ -78,8 +80,8 @@ impl Archive {
     }
 
     /// The sha256 of the archive that is unpacked, if all of it is as it came.
-    pub(crate) fn whole(&self, task: &str, seen: &Observation) -> Option<String> {
-        let unpacked = self.unpacked(task, seen);
+    pub(crate) fn whole(task: &str, seen: &Observation) -> Option<String> {
+        let unpacked = Unpacked::read(task, seen);
         unpacked.sha256.filter(|_| unpacked.damaged.is_empty()).map(str::to_owned)
     }
 }
@@ -104,7 +106,7 @@ impl Kind for Archive {
     }
 
     fn plan(&self, planning: &Planning<'_>) -> Option<Change> {
-        let unpacked = self.unpacked(&planning.task.id, planning.seen);
+        let unpacked = Unpacked::read(&planning.task.id, planning.seen);
         let origin = self.origin();
         let there = planning.seen.paths.contains_key(&self.path);
         let (action, mut details) = match (unpacked.sha256, &self.sha256) {
@@ -155,7 +157,7 @@ impl Kind for Archive {
     }
 
     fn fingerprint(&self, task: &str, seen: &Observation) -> Option<String> {
-        self.sha256.clone().or_else(|| self.unpacked(task, seen).sha256.map(str::to_owned))
+        self.sha256.clone().or_else(|| Unpacked::read(task, seen).sha256.map(str::to_owned))
     }
 
     fn fingerprint_word(&self) -> String {

@@ -72,7 +72,7 @@ impl Certificate {
 
     fn script(&self) -> String {
         let lineage = quote(self.lineage());
-        let domains: String = self.domains.iter().map(|name| format!(" -d {}", quote(name))).collect();
+        let domains = self.domains.join(",");
         let account = match &self.email {
             Some(email) => format!("--email {} --no-eff-email", quote(email)),
             None => "--register-unsafely-without-email".to_owned(),
@@ -87,11 +87,12 @@ impl Certificate {
              for left in /etc/letsencrypt/renewal/{lineage}.conf /etc/letsencrypt/live/{lineage} /etc/letsencrypt/archive/{lineage}; do\n\
              keep \"$left\"\nrm -rf -- \"$left\"\ndone\nfi\n\
              timeout 600 certbot certonly -n --agree-tos --webroot -w {webroot} --cert-name {lineage} \
-             --server {directory} {account} --force-renewal --expand{domains} || {{\n\
+             --server {directory} {account} --force-renewal --expand -d {domains} || {{\n\
              tail -n 30 /var/log/letsencrypt/letsencrypt.log | sed -n 's/^.*\\(Detail: .*\\)/\\1/p'\nexit 1\n}}",
             webroot = quote(&self.webroot),
             live = quote(&self.live()),
             directory = quote(self.directory()),
+            domains = quote(&domains),
         )
     }
 }

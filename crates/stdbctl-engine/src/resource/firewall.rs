@@ -8,7 +8,7 @@ use crate::graph::Graph;
 use crate::observe::Probes;
 use crate::plan::Action;
 use crate::resource::{Kind, Planning};
-use crate::sh::quote;
+use crate::sh::{lines, quote};
 
 /// ufw must be active, let these in, and drop what else comes in. Rules of others are left alone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -53,7 +53,7 @@ impl Kind for Firewall {
             .filter(|port| !has(&format!("allow {port}")) && !has(&format!("allow {}", any_protocol(port))))
             .collect();
         let mut details: Vec<String> = missing.iter().map(|port| format!("allow {port}")).collect();
-        let mut script: String = missing.iter().map(|port| format!("ufw allow {}\n", quote(port))).collect();
+        let mut script = lines(missing.iter().map(|port| format!("ufw allow {}", quote(port))));
         if !has("input DROP") && !has("input REJECT") {
             details.push("drop what else comes in".to_owned());
             script.push_str("ufw default deny incoming\n");

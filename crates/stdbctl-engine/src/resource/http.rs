@@ -8,7 +8,7 @@ use crate::graph::Graph;
 use crate::observe::Probes;
 use crate::plan::Action;
 use crate::resource::{Kind, Planning, Resource};
-use crate::sh::quote;
+use crate::sh::{lines, quote};
 
 /// An address that must answer with this status.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -55,7 +55,7 @@ impl Kind for Http {
         let details =
             vec![format!("until {} answers {}, {} s at most", self.url, self.status, self.within_seconds)];
         let failure = quote(&format!("{} does not answer {}", self.url, self.status));
-        let units: String = services(planning).map(|name| format!("unit_words {}\n", quote(name))).collect();
+        let units = lines(services(planning).map(|name| format!("unit_words {}", quote(name))));
         let script = format!(
             "answers() {{ [ \"$({})\" = {} ]; }}\nwait_for {} answers || {{\n{units}echo {failure}\nexit 1\n}}",
             self.ask(),

@@ -49,7 +49,7 @@ impl Kind for Package {
         if missing.is_empty() {
             return None;
         }
-        let mut details: Vec<String> = missing.iter().map(|name| self.detail(name, planning.seen)).collect();
+        let mut details: Vec<String> = missing.iter().map(|name| detail(name, planning.seen)).collect();
         let simulated = planning.seen.extra(&planning.task.id).map_or("", |extra| extra.text.as_str());
         let pulled = simulated.lines().filter(|line| !line.is_empty()).count();
         details.push(match pulled {
@@ -71,13 +71,11 @@ impl Kind for Package {
     }
 }
 
-impl Package {
-    fn detail(&self, name: &str, seen: &Observation) -> String {
-        match seen.packages.get(name).map(|state| state.status.as_str()) {
-            Some(status) if !matches!(status.get(1..2), Some("n" | "c")) => {
-                format!("finish the interrupted installation of {name} (dpkg says {status})")
-            }
-            _ => format!("install {name}"),
+fn detail(name: &str, seen: &Observation) -> String {
+    match seen.packages.get(name).map(|state| state.status.as_str()) {
+        Some(status) if !matches!(status.get(1..2), Some("n" | "c")) => {
+            format!("finish the interrupted installation of {name} (dpkg says {status})")
         }
+        _ => format!("install {name}"),
     }
 }

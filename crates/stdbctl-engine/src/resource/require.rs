@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use crate::change::Change;
@@ -83,11 +84,12 @@ impl Kind for Require {
     fn probe(&self, task: &str, _graph: &Graph, probes: &mut Probes) {
         let mut script = String::new();
         if let Some(disk) = &self.disk {
-            script.push_str(&format!(
+            let _ = writeln!(
+                script,
                 "path={}\nuntil [ -d \"$path\" ]; do path=${{path%/*}}; path=${{path:-/}}; done\n\
-                 df -Pk -- \"$path\" | awk 'NR==2 {{ print \"free_kb \" $4 }}'\n",
+                 df -Pk -- \"$path\" | awk 'NR==2 {{ print \"free_kb \" $4 }}'",
                 quote(&disk.path)
-            ));
+            );
         }
         if self.resolves_here.is_some() {
             script.push_str("echo \"addresses $(hostname -I)\"\n");
@@ -152,9 +154,9 @@ impl Require {
         let disk = self.disk.as_ref()?;
         let free_kb: u64 =
             text.lines().find_map(|line| line.strip_prefix("free_kb "))?.trim().parse().ok()?;
-        let free_mb = free_kb / 1024;
-        (free_mb < disk.free_mb).then(|| {
-            format!("{free_mb} MiB are free for {}; {} MiB are needed: make room", disk.path, disk.free_mb)
+        let free = free_kb / 1024;
+        (free < disk.free_mb).then(|| {
+            format!("{free} MiB are free for {}; {} MiB are needed: make room", disk.path, disk.free_mb)
         })
     }
 

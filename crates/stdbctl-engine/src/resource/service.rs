@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use std::fmt::Write as _;
+
 use crate::change::Change;
 use crate::graph::Graph;
 use crate::observe::{Observation, Probes, UnitState};
@@ -155,11 +157,11 @@ impl Kind for Service {
         match self.enabled {
             Some(true) if !is_enabled => {
                 details.push("enable".to_owned());
-                script.push_str(&format!("systemctl enable --quiet {name}\n"));
+                let _ = writeln!(script, "systemctl enable --quiet {name}");
             }
             Some(false) if is_enabled => {
                 details.push("disable".to_owned());
-                script.push_str(&format!("systemctl disable --quiet {name}\n"));
+                let _ = writeln!(script, "systemctl disable --quiet {name}");
             }
             _ => {}
         }
@@ -185,10 +187,10 @@ impl Kind for Service {
         let mut unit = seen.unit(&self.unit());
         unit.need_daemon_reload = false;
         if let Some(enabled) = self.enabled {
-            unit.unit_file_state = if enabled { "enabled" } else { "disabled" }.to_owned();
+            if enabled { "enabled" } else { "disabled" }.clone_into(&mut unit.unit_file_state);
         }
         if let Some(running) = self.running {
-            unit.active_state = if running { "active" } else { "inactive" }.to_owned();
+            if running { "active" } else { "inactive" }.clone_into(&mut unit.active_state);
         }
         seen.units.insert(self.unit(), unit);
     }
@@ -207,7 +209,7 @@ impl Service {
         let mut script = format!("systemctl {verb} {name} || {{\nunit_words {name}\nexit 1\n}}\n");
         if !self.with.is_empty() && verb != "stop" {
             let words = self.stamp_words(graph);
-            script.push_str(&format!("stamp {} {name} {words}\n", quote(task)));
+            let _ = writeln!(script, "stamp {} {name} {words}", quote(task));
         }
         script
     }

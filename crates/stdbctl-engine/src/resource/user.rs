@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use std::fmt::Write as _;
+
 use crate::change::Change;
 use crate::graph::Graph;
 use crate::observe::{Observation, Probes, UserState};
@@ -59,15 +61,15 @@ impl Kind for User {
         let mut options = String::new();
         if user.shell != self.shell {
             details.push(format!("shell {} -> {}", user.shell, self.shell));
-            options.push_str(&format!(" --shell {shell}"));
+            let _ = write!(options, " --shell {shell}");
         }
         if user.home != self.home {
             details.push(format!("home {} -> {}", user.home, self.home));
-            options.push_str(&format!(" --home {home}"));
+            let _ = write!(options, " --home {home}");
         }
         if planning.seen.groups.get(&self.group) != Some(&user.gid) {
             details.push(format!("primary group {} -> {}", user.gid, self.group));
-            options.push_str(&format!(" --gid {group}"));
+            let _ = write!(options, " --gid {group}");
         }
         let script = format!("usermod{options} {name}");
         (!details.is_empty()).then(|| Change::new(Action::Update, details, script).under("passwd"))

@@ -1,0 +1,218 @@
+//! The engine's whole way (observe, plan, apply, observe again) on real shells and real files.
+
+mod sandbox;
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
+
+use sandbox::{Sandbox, deploy};
+use serde_json::{Value, json};
+use stdbctl_engine::event::{EventKind, Outcome};
+use stdbctl_engine::plan::Action;
+use stdbctl_engine::run::Failure;
+
+/// A small house: a directory, two files, a link, a command.
+fn house() -> Value {
+    json!([
+        {"id": "directory", "title": "directory", "directory":
+            {"path": "@/etc", "owner": "OWNER", "group": "GROUP", "mode": "0750"}},
+        {"id": "unit", "title": "unit", "file":
+            {"path": "@/etc/unit", "owner": "OWNER", "group": "GROUP", "mode": "0640", "content": "one\ntwo\n"}},
+        {"id": "site", "title": "site", "file":
+            {"path": "@/etc/site", "owner": "OWNER", "group": "GROUP", "content": "it's 100% $HOME `id`\n", "validate": "grep -q it %s"}},
+        {"id": "link", "title": "link", "symlink": {"path": "@/etc/current", "target": "unit"}},
+        {"id": "made", "title": "made", "needs": ["link"], "command": {"run": "cp @/etc/current @/made", "creates": "@/made"}}
+    ])
+}
+
+fn planned(report: &stdbctl_engine::run::Report) -> Vec<String> {
+    report.hosts[0].plan.as_ref().unwrap().changes.iter().map(|change| change.task.clone()).collect()
+}
+
+fn changed(events: &[stdbctl_engine::event::Event]) -> Vec<String> {
+    let mut changed: Vec<String> = events
+        .iter()
+        .filter_map(|event| match &event.kind {
+            EventKind::TaskFinished { task, outcome: Outcome::Changed, .. } => Some(task.clone()),
+            _ => None,
+        })
+        .collect();
+    changed.sort();
+    changed
+}
+
+async fn builds_and_rests(shell: &[&'static str]) {
+    let host = Arc::new(Sandbox::under(shell));
+    let (report, events) = deploy(&host, &house(), true).await;
+    assert!(report.hosts[0].failure.is_none(), "{:?}", report.hosts[0].failure);
+    let mut plan = planned(&report);
+    plan.sort();
+    assert_eq!(plan, ["directory", "link", "made", "site", "unit"]);
+    assert_eq!(changed(&events), plan, "what was planned is what was changed");
+    assert_eq!(host.read("etc/unit"), "one\ntwo\n");
+    assert_eq!(host.read("etc/site"), "it's 100% $HOME `id`\n");
+    assert_eq!(host.read("made"), "one\ntwo\n");
+    assert_eq!(host.path("etc").metadata().unwrap().permissions().mode() & 0o7777, 0o750);
+    assert_eq!(host.path("etc/unit").metadata().unwrap().permissions().mode() & 0o7777, 0o640);
+
+    let (report, events) = deploy(&host, &house(), true).await;
+    assert!(report.hosts[0].failure.is_none());
+    assert_eq!(planned(&report), Vec::<String>::new());
+    assert_eq!(report.hosts[0].counts.unchanged, 5);
+    assert!(matches!(events.last().unwrap().kind, EventKind::RunFinished { ok: true, .. }));
+}
+
+#[tokio::test]
+async fn dash_builds_and_rests() {
+    builds_and_rests(&["dash"]).await;
+}
+
+#[tokio::test]
+async fn bash_builds_and_rests() {
+    builds_and_rests(&["bash"]).await;
+}
+
+#[tokio::test]
+async fn busybox_builds_and_rests() {
+    builds_and_rests(&["busybox", "sh"]).await;
+}
+
+#[tokio::test]
+async fn a_damage_is_named_with_its_diff_and_mended_alone() {
+    let host = Arc::new(Sandbox::new());
+    deploy(&host, &house(), true).await;
+    std::fs::write(host.path("etc/unit"), "one\nTWO\n").unwrap();
+    let (report, _) = deploy(&host, &house(), false).await;
+    assert_eq!(planned(&report), ["unit"]);
+    let change = &report.hosts[0].plan.as_ref().unwrap().changes[0];
+    assert_eq!(change.action, Action::Update);
+    assert!(change.diffs[0].diff.contains("-TWO\n+two\n"), "{}", change.diffs[0].diff);
+    assert_eq!(host.read("etc/unit"), "one\nTWO\n", "a plan changes nothing");
+
+    let (_, events) = deploy(&host, &house(), true).await;
+    assert_eq!(changed(&events), ["unit"]);
+    assert_eq!(host.read("etc/unit"), "one\ntwo\n");
+    let kept = std::process::Command::new("grep")
+        .arg("-rl")
+        .arg("TWO")
+        .arg(host.path("state/kept"))
+        .output()
+        .unwrap();
+    assert!(!kept.stdout.is_empty(), "what was there is kept");
+}
+
+#[tokio::test]
+async fn a_mode_is_mended_without_writing_the_file() {
+    let host = Arc::new(Sandbox::new());
+    deploy(&host, &house(), true).await;
+    let before = host.path("etc/unit").metadata().unwrap().modified().unwrap();
+    std::fs::set_permissions(host.path("etc/unit"), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let (report, events) = deploy(&host, &house(), true).await;
+    assert_eq!(report.hosts[0].plan.as_ref().unwrap().changes[0].details, ["mode 0777 -> 0640"]);
+    assert_eq!(changed(&events), ["unit"]);
+    assert_eq!(host.path("etc/unit").metadata().unwrap().modified().unwrap(), before);
+}
+
+#[tokio::test]
+async fn what_a_validator_refuses_is_put_back_and_stops_only_what_needs_it() {
+    let mut list = house();
+    let host = Arc::new(Sandbox::new());
+    deploy(&host, &list, true).await;
+    list[2]["file"]["content"] = json!("bad\n");
+    list[0]["directory"]["mode"] = json!("0755");
+    list.as_array_mut().unwrap().push(json!(
+        {"id": "after", "title": "after", "needs": ["site"], "command": {"run": "touch @/after", "creates": "@/after"}}
+    ));
+    let (report, events) = deploy(&host, &list, true).await;
+    let Some(Failure::Task { task, why, .. }) = &report.hosts[0].failure else {
+        panic!("{:?}", report.hosts[0].failure)
+    };
+    assert_eq!(task, "site");
+    assert!(why.contains("refused by"), "{why}");
+    assert_eq!(host.read("etc/site"), "it's 100% $HOME `id`\n");
+    assert_eq!(changed(&events), ["directory"]);
+    assert!(!host.path("after").exists());
+    assert_eq!(report.hosts[0].counts.skipped, 1);
+    let left: Vec<_> = std::fs::read_dir(host.path("etc")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 3, "no temporary is left: {left:?}");
+}
+
+#[tokio::test]
+async fn a_host_that_somebody_else_has_changed_is_left_alone() {
+    let host = Sandbox::new();
+    let path = host.path("etc/unit");
+    let host = Arc::new(host);
+    deploy(&host, &house(), true).await;
+    std::fs::write(&path, "three\n").unwrap();
+    let host = Arc::into_inner(host).unwrap().whole();
+    let touched = path.clone();
+    let host = Arc::new(host.meanwhile(move || std::fs::write(&touched, "four\n").unwrap()));
+    let (report, _) = deploy(&host, &house(), true).await;
+    assert!(matches!(report.hosts[0].failure, Some(Failure::Stale)), "{:?}", report.hosts[0].failure);
+    assert_eq!(host.read("etc/unit"), "four\n");
+}
+
+#[tokio::test]
+async fn of_two_runs_at_once_one_is_told_of_the_other() {
+    let slow = json!([
+        {"id": "slow", "title": "slow", "command":
+            {"run": "touch @/begun; until [ -e @/go ]; do sleep 0.05; done; touch @/made", "creates": "@/made"}}
+    ]);
+    let host = Arc::new(Sandbox::new());
+    let other = async {
+        while !host.path("begun").exists() {
+            tokio::task::yield_now().await;
+        }
+        let (report, _) = deploy(&host, &slow, true).await;
+        std::fs::write(host.path("go"), "").unwrap();
+        report
+    };
+    let both = async { tokio::join!(deploy(&host, &slow, true), other) };
+    let ((first, _), second) = tokio::time::timeout(std::time::Duration::from_secs(60), both).await.unwrap();
+    assert!(first.hosts[0].failure.is_none(), "{:?}", first.hosts[0].failure);
+    let Some(Failure::Locked(holder)) = &second.hosts[0].failure else {
+        panic!("{:?}", second.hosts[0].failure)
+    };
+    assert!(holder.starts_with("ada@laptop, deploy since 20"), "{holder}");
+}
+
+#[tokio::test]
+async fn a_connection_cut_anywhere_leaves_a_host_that_the_next_run_finishes() {
+    for after in (0..3000).step_by(250) {
+        let host = Arc::new(Sandbox::new().cut(after));
+        let (report, _) = deploy(&host, &house(), true).await;
+        if let Some(failure) = &report.hosts[0].failure {
+            assert!(matches!(failure, Failure::Lost(_)), "cut after {after}: {failure:?}");
+        }
+        for name in ["etc/unit", "etc/site"] {
+            if host.path(name).exists() {
+                assert!(host.read(name).len() > 5, "{name} is whole after a cut at {after}");
+            }
+        }
+        let host = Arc::new(Arc::into_inner(host).unwrap().whole());
+        let (report, _) = deploy(&host, &house(), true).await;
+        assert!(report.hosts[0].failure.is_none(), "cut after {after}: {:?}", report.hosts[0].failure);
+        let (report, _) = deploy(&host, &house(), true).await;
+        assert_eq!(planned(&report), Vec::<String>::new(), "cut after {after}");
+        assert_eq!(host.read("made"), "one\ntwo\n");
+    }
+}
+
+#[tokio::test]
+async fn independent_tasks_run_side_by_side_and_a_streamed_file_arrives_whole() {
+    let host = Arc::new(Sandbox::new());
+    let big = host.path("big.local");
+    let bytes: Vec<u8> = (0..3_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    std::fs::write(&big, &bytes).unwrap();
+    // Each waits for the other's mark: one after the other they would never end.
+    let list = json!([
+        {"id": "a", "title": "a", "command": {"run": "touch @/a; until [ -e @/b ]; do sleep 0.02; done; touch @/a2", "creates": "@/a2"}},
+        {"id": "b", "title": "b", "command": {"run": "touch @/b; until [ -e @/a ]; do sleep 0.02; done; touch @/b2", "creates": "@/b2"}},
+        {"id": "big", "title": "big", "file": {"path": "@/big", "owner": "OWNER", "group": "GROUP", "source": "@/big.local"}}
+    ]);
+    let (report, _) = deploy(&host, &list, true).await;
+    assert!(report.hosts[0].failure.is_none(), "{:?}", report.hosts[0].failure);
+    assert_eq!(std::fs::read(host.path("big")).unwrap(), bytes);
+    let (report, _) = deploy(&host, &list, true).await;
+    assert_eq!(planned(&report), Vec::<String>::new());
+}

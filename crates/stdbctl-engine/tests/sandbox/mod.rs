@@ -1,0 +1,177 @@
+//! A host for tests: scripts run for real, by a shell of one's choice, with the engine's own directories moved into
+//! a temporary one.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use stdbctl_engine::event::{Event, Sender};
+use stdbctl_engine::graph::Graph;
+use stdbctl_engine::host::{BoxFuture, Ending, Host, HostError, Output, Stdin};
+use stdbctl_engine::plan::HostPlan;
+use stdbctl_engine::run::{Job, Options, Report, run};
+use stdbctl_engine::task::{Task, TaskSpec};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::Command;
+use tokio::sync::mpsc;
+
+/// What [`stdbctl_engine::host::BOOTSTRAP`] gives to the shell in the end.
+const STUB: &str = r#"IFS= read -r n; s=$(head -c "$n"); eval "$s""#;
+
+pub struct Sandbox {
+    pub directory: tempfile::TempDir,
+    shell: Vec<&'static str>,
+    /// Standard output is closed after so many bytes: the operator is gone.
+    cut_after: Option<usize>,
+    /// Run before the second script, as another operator would.
+    meanwhile: Option<Box<dyn Fn() + Send + Sync>>,
+    runs: AtomicUsize,
+}
+
+impl Sandbox {
+    pub fn new() -> Self {
+        Self::under(&["sh"])
+    }
+
+    pub fn under(shell: &[&'static str]) -> Self {
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+            shell: shell.to_vec(),
+            cut_after: None,
+            meanwhile: None,
+            runs: AtomicUsize::new(0),
+        }
+    }
+
+    /// The same host, reached by an operator whose connection ends after so many bytes of the changing script.
+    pub fn cut(self, after: usize) -> Self {
+        Self { cut_after: Some(after), runs: AtomicUsize::new(0), ..self }
+    }
+
+    pub fn whole(self) -> Self {
+        Self { cut_after: None, runs: AtomicUsize::new(0), ..self }
+    }
+
+    pub fn meanwhile(self, act: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { meanwhile: Some(Box::new(act)), ..self }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    /// The script with the engine's directories moved, its length in front as before.
+    fn moved(&self, first: &[u8]) -> Vec<u8> {
+        let text = std::str::from_utf8(first).unwrap();
+        let (_, script) = text.split_once('\n').unwrap();
+        let at = |name: &str| self.path(name).display().to_string();
+        let script = script.replace("/var/lib/stdbctl", &at("state")).replace("/run/stdbctl", &at("run"));
+        format!("{}\n{script}", script.len()).into_bytes()
+    }
+
+    async fn execute(&self, stdin: Vec<Stdin>, output: mpsc::Sender<Output>) -> Result<Ending, HostError> {
+        let number = self.runs.fetch_add(1, Ordering::SeqCst);
+        if let (1, Some(act)) = (number, &self.meanwhile) {
+            act();
+        }
+        let (program, arguments) = self.shell.split_first().unwrap();
+        let mut child = Command::new(program)
+            .args(arguments)
+            .args(["-c", STUB, "stdbctl", "127.0.0.1 1 127.0.0.1 2222"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (mut pipe, mut out) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let write = async {
+            for (index, piece) in stdin.into_iter().enumerate() {
+                let bytes = match piece {
+                    Stdin::Bytes(bytes) if index == 0 => self.moved(&bytes),
+                    Stdin::Bytes(bytes) => bytes,
+                    Stdin::File { path, .. } => tokio::fs::read(path).await.unwrap(),
+                };
+                // A script that ended early does not read it all.
+                drop(pipe.write_all(&bytes).await);
+            }
+            drop(pipe);
+        };
+        let limit = if number > 0 { self.cut_after } else { None };
+        // Owns the pipe: an operator who is gone has closed it.
+        let read = async move {
+            let mut total = 0;
+            let mut buffer = [0; 256];
+            while let Ok(count @ 1..) = out.read(&mut buffer).await {
+                total += count;
+                if limit.is_some_and(|limit| total > limit) {
+                    return true;
+                }
+                output.send(Output::Stdout(buffer[..count].to_vec())).await.unwrap();
+            }
+            false
+        };
+        let (cut, ()) = tokio::join!(read, write);
+        let status = child.wait().await.unwrap();
+        Ok(if cut {
+            Ending::Lost("cut".to_owned())
+        } else {
+            Ending::Status(status.code().unwrap().try_into().unwrap())
+        })
+    }
+}
+
+impl Host for Sandbox {
+    fn name(&self) -> &str {
+        "sandbox"
+    }
+
+    fn run(
+        &self,
+        stdin: Vec<Stdin>,
+        output: mpsc::Sender<Output>,
+    ) -> BoxFuture<'_, Result<Ending, HostError>> {
+        Box::pin(self.execute(stdin, output))
+    }
+}
+
+/// A directory's tasks as a playbook would have them, with `@` for the sandbox's own directory.
+pub fn tasks(at: &Path, list: &serde_json::Value) -> Vec<Task> {
+    let owner = name_of("-un");
+    let group = name_of("-gn");
+    let text = list
+        .to_string()
+        .replace('@', &at.display().to_string())
+        .replace("OWNER", &owner)
+        .replace("GROUP", &group);
+    let specs: Vec<TaskSpec> = serde_json::from_str(&text).unwrap();
+    specs.into_iter().map(|spec| spec.into_task(None).unwrap()).collect()
+}
+
+fn name_of(flag: &str) -> String {
+    let output = std::process::Command::new("id").arg(flag).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// A run of these tasks, with all its events.
+pub async fn deploy(host: &Arc<Sandbox>, list: &serde_json::Value, apply: bool) -> (Report, Vec<Event>) {
+    let graph = Graph::new(&tasks(host.directory.path(), list)).unwrap();
+    let connected: Arc<dyn Host> = Arc::clone(host) as Arc<dyn Host>;
+    let job = Job { name: "sandbox".to_owned(), connect: Box::pin(async move { Ok(connected) }), graph };
+    let options = Options {
+        verb: "deploy".to_owned(),
+        apply,
+        operator: "ada@laptop".to_owned(),
+        resolve: std::collections::BTreeMap::new(),
+    };
+    let (events, mut receiver) = Sender::channel();
+    let report = run(vec![job], options, events, |_: Vec<HostPlan>| async { true }).await;
+    let mut received = Vec::new();
+    while let Ok(event) = receiver.try_recv() {
+        received.push(event);
+    }
+    (report, received)
+}
