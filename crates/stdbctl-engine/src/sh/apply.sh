@@ -177,9 +177,8 @@ prune_kept() {
 # keep PATH: a copy of what is there, before it is replaced or removed.
 keep() {
   [ -e "$1" ] || [ -L "$1" ] || return 0
-  mkdir -p "$state/kept/$run_id"
-  # No slash at the end: coreutils 9.1 then fails to restore the modes of the directories above.
-  cp -a --parents -- "$1" "$state/kept/$run_id"
+  mkdir -p "$state/kept/$run_id${1%/*}"
+  cp -aT -- "$1" "$state/kept/$run_id$1"
 }
 
 # beside PATH: the name of a new temporary beside it; those that another run left there are removed.
