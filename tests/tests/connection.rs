@@ -27,35 +27,37 @@ fn listener(words: &'static [u8]) -> SocketAddr {
     address
 }
 
-/// A plan of a host at this address, with patience for two seconds.
-fn plan(operator: &Operator, host: &str) -> Run {
-    operator.run(&["plan", "--host", host, "--timeout", "2", "--set", "tls.mode=off"])
+/// A plan of a host at this address, by somebody with a key and patience for two seconds.
+fn plan(host: &str) -> Run {
+    let operator = Operator::new();
+    generate_key(&operator, "key");
+    operator.run(&["plan", "--host", host, "--identity", "key", "--timeout", "2", "--set", "tls.mode=off"])
 }
 
 #[test]
 fn nobody_there() {
     let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
-    let run = plan(&Operator::new(), &format!("ubuntu@{closed}"));
+    let run = plan(&format!("ubuntu@{closed}"));
     run.failed(4, &["refused", "127.0.0.1"]);
     assert!(run.stderr.contains("try:"), "{run}");
 }
 
 #[test]
 fn no_such_name() {
-    plan(&Operator::new(), "ubuntu@no-such-host.invalid").failed(4, &["no-such-host.invalid"]);
+    plan("ubuntu@no-such-host.invalid").failed(4, &["no-such-host.invalid"]);
 }
 
 #[test]
 fn a_port_that_says_nothing() {
-    let run = plan(&Operator::new(), &format!("ubuntu@{}", listener(b"")));
-    run.failed(4, &["127.0.0.1"]);
+    let run = plan(&format!("ubuntu@{}", listener(b"")));
+    run.failed(4, &["127.0.0.1", "says nothing"]);
     assert!(run.took < Duration::from_secs(20), "a dead target does not hang the run\n{run}");
 }
 
 #[test]
 fn a_port_that_is_no_ssh() {
-    let run = plan(&Operator::new(), &format!("ubuntu@{}", listener(b"HTTP/1.1 400 Bad Request\r\n\r\n")));
-    run.failed(4, &["127.0.0.1"]);
+    let run = plan(&format!("ubuntu@{}", listener(b"HTTP/1.1 400 Bad Request\r\n\r\n")));
+    run.failed(4, &["127.0.0.1", "not an SSH server", "400 Bad Request"]);
     assert!(run.took < Duration::from_secs(20), "{run}");
 }
 
@@ -63,7 +65,7 @@ fn a_port_that_is_no_ssh() {
 fn a_port_that_never_stops_talking() {
     // OpenSSH allows lines before the version; not megabytes of them.
     static CHATTER: [u8; 4 * 1024 * 1024] = [b'a'; 4 * 1024 * 1024];
-    plan(&Operator::new(), &format!("ubuntu@{}", listener(&CHATTER))).failed(4, &["127.0.0.1"]);
+    plan(&format!("ubuntu@{}", listener(&CHATTER))).failed(4, &["127.0.0.1", "not an SSH server"]);
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub(crate) fn plan<'a>(graph: &'a Graph, observed: &Observation) -> Changes<'a> 
             changes.unchanged += 1;
             continue;
         };
-        kind.predict(&mut seen);
+        kind.predict(&task.id, &mut seen);
         changing.insert(task.id.clone());
         changes.list.push((task, change));
     }

@@ -395,7 +395,7 @@ mod tests {
     #[test]
     fn the_graph_of_every_variant_has_no_cycle() {
         for variant in [PLAIN, ACME, PRIVATE_ACME, FILES] {
-            stdbctl_engine::graph::Graph::new(deploy(variant)).unwrap();
+            stdbctl_engine::graph::Graph::new(&deploy(variant)).unwrap();
         }
     }
 }

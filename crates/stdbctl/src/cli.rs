@@ -51,6 +51,9 @@ pub(crate) enum Verb {
 
 #[derive(Debug, Args)]
 pub(crate) struct DeployArgs {
+    /// Change without asking
+    #[arg(short, long)]
+    pub(crate) yes: bool,
     #[command(flatten)]
     pub(crate) short: ShortForms,
     #[command(flatten)]
@@ -59,13 +62,13 @@ pub(crate) struct DeployArgs {
     pub(crate) ssh: SshArgs,
     #[command(flatten)]
     pub(crate) trust: TrustArgs,
-    /// Change without asking
-    #[arg(short, long)]
-    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct PlanArgs {
+    /// Exit with 10 instead of 0 if there is something to change
+    #[arg(long)]
+    pub(crate) detailed_exitcode: bool,
     #[command(flatten)]
     pub(crate) short: ShortForms,
     #[command(flatten)]
@@ -74,13 +77,13 @@ pub(crate) struct PlanArgs {
     pub(crate) ssh: SshArgs,
     #[command(flatten)]
     pub(crate) trust: TrustArgs,
-    /// Exit with 10 instead of 0 if there is something to change
-    #[arg(long)]
-    pub(crate) detailed_exitcode: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
+    /// Give up on an answer after so many seconds [default: 10]
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, hide_default_value = true, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) timeout: u64,
     /// The name the site is served under
     #[arg(long, value_name = "NAME", help_heading = "Settings")]
     pub(crate) domain: Option<String>,
@@ -88,23 +91,20 @@ pub(crate) struct VerifyArgs {
     pub(crate) site: SiteArgs,
     #[command(flatten)]
     pub(crate) trust: TrustArgs,
-    /// Give up on an answer after so many seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
-    pub(crate) timeout: u64,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ExecArgs {
-    #[command(flatten)]
-    pub(crate) site: SiteArgs,
-    #[command(flatten)]
-    pub(crate) ssh: SshArgs,
     /// Run it as root, through sudo
     #[arg(long)]
     pub(crate) sudo: bool,
     /// The command
     #[arg(required = true, last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
+    #[command(flatten)]
+    pub(crate) site: SiteArgs,
+    #[command(flatten)]
+    pub(crate) ssh: SshArgs,
 }
 
 #[derive(Debug, Args)]
@@ -169,8 +169,8 @@ pub(crate) struct SshArgs {
     /// Trust and record the keys of hosts that are not known yet
     #[arg(long)]
     pub(crate) accept_new: bool,
-    /// Give up on a connection after so many seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    /// Give up on a connection after so many seconds [default: 15]
+    #[arg(long, value_name = "SECONDS", default_value_t = 15, hide_default_value = true, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) timeout: u64,
 }
 
@@ -189,8 +189,9 @@ pub(crate) struct TrustArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct OutputArgs {
-    /// The form of the output
+    /// human, json for programs, or github for GitHub Actions
     #[arg(long, global = true, value_enum, default_value_t = Format::Human, value_name = "FORM")]
+    #[arg(hide_possible_values = true, hide_default_value = true)]
     pub(crate) output: Format,
     /// Say what the run cost: round trips, bytes, seconds
     #[arg(long, global = true)]
@@ -209,10 +210,7 @@ pub(crate) struct OutputArgs {
 /// The form of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people
     Human,
-    /// For programs
     Json,
-    /// For GitHub Actions
     Github,
 }

@@ -123,7 +123,8 @@ pub(crate) fn of_run(report: &Report) -> Option<CliError> {
         report.hosts.iter().filter_map(|host| Some((&host.host, host.failure.as_ref()?))).collect();
     let (_, first) = failed.first()?;
     let kind = ExitCode::of(first);
-    let told: Vec<_> = failed.iter().map(|(host, failure)| format!("{host}: {}", in_one_line(*failure))).collect();
+    let told: Vec<_> =
+        failed.iter().map(|(host, failure)| format!("{host}: {}", in_one_line(*failure))).collect();
     let message = match report.hosts.len() {
         1 => told.join("; "),
         all => format!("{} of {all} hosts failed: {}", failed.len(), told.join("; ")),
@@ -226,7 +227,8 @@ mod tests {
             why: "nginx: [emerg] unknown directive\nnginx: test failed".to_owned(),
         };
         let down = Failure::Connect(HostError::new("cannot reach web3"));
-        let error = of_run(&report(vec![("web1", None), ("web2", Some(task)), ("web3", Some(down))])).unwrap();
+        let error =
+            of_run(&report(vec![("web1", None), ("web2", Some(task)), ("web3", Some(down))])).unwrap();
         assert_eq!(error.kind, ExitCode::Failed);
         insta::assert_snapshot!(plain(&error), @r"
         try: what was done stays done; mend the cause and run again: the run goes on from there

@@ -1,14 +1,15 @@
 //! `stdbctl.lock`: the sha256 of every release archive that was ever deployed. It is committed beside the
 //! configuration, so that the next machine and the next colleague unpack the same bytes or nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// The name of the file.
 pub(crate) const FILE_NAME: &str = "stdbctl.lock";
 
-const HEADER: &str = "# What stdbctl has deployed, so that later runs unpack the same bytes. Commit this file.\n";
+const HEADER: &str =
+    "# What stdbctl has deployed, so that later runs unpack the same bytes. Commit this file.\n";
 
 /// Which release: one archive.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,6 +18,8 @@ pub(crate) struct Release {
     pub(crate) product: String,
     /// `1.3.0`.
     pub(crate) version: String,
+    /// `x86_64`, as `uname -m` says it.
+    pub(crate) machine: String,
 }
 
 /// The contents of a lock file.
@@ -32,14 +35,15 @@ pub(crate) enum LockFileError {
     Read { path: PathBuf, source: io::Error },
     #[error("cannot write {}", path.display())]
     Write { path: PathBuf, source: io::Error },
-    #[error("{}:{line}: not a line of the form `spacetimedb 1.3.0 sha256:...`", path.display())]
+    #[error("{}:{line}: not a line of the form `spacetimedb 1.3.0 x86_64 sha256:...`", path.display())]
     Syntax { path: PathBuf, line: usize },
     #[error("{}:{line}: this release is there twice", path.display())]
     Twice { path: PathBuf, line: usize },
     #[error(
-        "the archive of {} {} on the host has sha256 {found}, and {FILE_NAME} says {locked}",
+        "the archive of {} {} for {} on the host has sha256 {found}, and {FILE_NAME} says {locked}",
         release.product,
-        release.version
+        release.version,
+        release.machine
     )]
     Mismatch { release: Box<Release>, locked: String, found: String },
 }
@@ -66,8 +70,8 @@ impl LockFile {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            let (release, sha256) =
-                parse_line(line).ok_or_else(|| LockFileError::Syntax { path: path.to_owned(), line: number })?;
+            let (release, sha256) = parse_line(line)
+                .ok_or_else(|| LockFileError::Syntax { path: path.to_owned(), line: number })?;
             if lock.releases.insert(release, sha256).is_some() {
                 return Err(LockFileError::Twice { path: path.to_owned(), line: number });
             }
@@ -75,9 +79,11 @@ impl LockFile {
         Ok(lock)
     }
 
-    /// The sha256 of a release's archive in hex, if it is recorded.
-    pub(crate) fn sha256(&self, release: &Release) -> Option<&str> {
-        self.releases.get(release).map(String::as_str)
+    /// The sha256 in hex of all archives of a version: one a machine type.
+    pub(crate) fn sha256s(&self, product: &str, version: &str) -> BTreeSet<&str> {
+        let of_version = |release: &&Release| release.product == product && release.version == version;
+        let (releases, sha256s) = (self.releases.iter(), |(_, sha256)| String::as_str(sha256));
+        releases.filter(|(release, _)| of_version(release)).map(sha256s).collect()
     }
 
     /// Records what was unpacked. True if the file has to be written for it.
@@ -112,8 +118,8 @@ impl std::fmt::Display for LockFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(HEADER)?;
         for (release, sha256) in &self.releases {
-            let Release { product, version } = release;
-            writeln!(f, "{product} {version} sha256:{sha256}")?;
+            let Release { product, version, machine } = release;
+            writeln!(f, "{product} {version} {machine} sha256:{sha256}")?;
         }
         Ok(())
     }
@@ -121,13 +127,14 @@ impl std::fmt::Display for LockFile {
 
 fn parse_line(line: &str) -> Option<(Release, String)> {
     let mut words = line.split_ascii_whitespace();
-    let (product, version) = (words.next()?, words.next()?);
+    let (product, version, machine) = (words.next()?, words.next()?, words.next()?);
     let sha256 = words.next()?.strip_prefix("sha256:")?;
     let is_sha256 = sha256.len() == 64 && sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !is_sha256 || words.next().is_some() {
         return None;
     }
-    let release = Release { product: product.to_owned(), version: version.to_owned() };
+    let release =
+        Release { product: product.to_owned(), version: version.to_owned(), machine: machine.to_owned() };
     Some((release, sha256.to_ascii_lowercase()))
 }
 
@@ -138,7 +145,11 @@ mod tests {
     const SHA256: &str = "b5bb9d8014a0f9b1d61e21e796d78dccdf1352f23cd32812f4850b878ae4944c";
 
     fn release(version: &str) -> Release {
-        Release { product: "spacetimedb".to_owned(), version: version.to_owned() }
+        Release {
+            product: "spacetimedb".to_owned(),
+            version: version.to_owned(),
+            machine: "x86_64".to_owned(),
+        }
     }
 
     #[test]
@@ -153,12 +164,16 @@ mod tests {
         lock.write(&path).unwrap();
 
         let again = LockFile::read(&path).unwrap();
-        assert_eq!(again.sha256(&release("1.3.0")), Some(SHA256));
-        assert_eq!(again.sha256(&release("1.2.0")), None);
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "a temporary file was left behind");
+        assert_eq!(again.sha256s("spacetimedb", "1.3.0"), BTreeSet::from([SHA256]));
+        assert_eq!(again.sha256s("spacetimedb", "1.2.0"), BTreeSet::new());
+        assert_eq!(
+            std::fs::read_dir(directory.path()).unwrap().count(),
+            1,
+            "a temporary file was left behind"
+        );
         insta::assert_snapshot!(again, @r"
         # What stdbctl has deployed, so that later runs unpack the same bytes. Commit this file.
-        spacetimedb 1.3.0 sha256:b5bb9d8014a0f9b1d61e21e796d78dccdf1352f23cd32812f4850b878ae4944c
+        spacetimedb 1.3.0 x86_64 sha256:b5bb9d8014a0f9b1d61e21e796d78dccdf1352f23cd32812f4850b878ae4944c
         ");
     }
 
@@ -168,12 +183,12 @@ mod tests {
         lock.record(release("1.3.0"), SHA256).unwrap();
         let error = lock.record(release("1.3.0"), &"0".repeat(64)).unwrap_err().to_string();
         assert!(error.contains(SHA256) && error.contains("1.3.0"), "{error}");
-        assert_eq!(lock.sha256(&release("1.3.0")), Some(SHA256));
+        assert_eq!(lock.sha256s("spacetimedb", "1.3.0"), BTreeSet::from([SHA256]));
     }
 
     #[test]
     fn a_damaged_file_is_an_error_that_names_the_line() {
-        let line = format!("spacetimedb 1.3.0 sha256:{SHA256}");
+        let line = format!("spacetimedb 1.3.0 x86_64 sha256:{SHA256}");
         let damaged = [
             "spacetimedb 1.3.0".to_owned(),
             line.replace("sha256:", ""),
@@ -182,9 +197,13 @@ mod tests {
             format!("{line}\n{line}"),
         ];
         for text in damaged {
-            let error = LockFile::parse(&format!("# comment\n{text}\n"), Path::new("stdbctl.lock")).unwrap_err();
+            let error =
+                LockFile::parse(&format!("# comment\n{text}\n"), Path::new("stdbctl.lock")).unwrap_err();
             let message = error.to_string();
-            assert!(message.starts_with("stdbctl.lock:2: ") || message.starts_with("stdbctl.lock:3: "), "{message}");
+            assert!(
+                message.starts_with("stdbctl.lock:2: ") || message.starts_with("stdbctl.lock:3: "),
+                "{message}"
+            );
         }
     }
 }

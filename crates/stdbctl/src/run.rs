@@ -115,7 +115,6 @@ fn question(plans: &[HostPlan]) -> String {
 
 /// What Ctrl-C leaves behind.
 pub(crate) fn interrupted() -> CliError {
-    CliError::new(ExitCode::Interrupted, "interrupted").hint(
-        "run again to go on: a step that has begun runs to its end on the host, and no other begins",
-    )
+    CliError::new(ExitCode::Interrupted, "interrupted")
+        .hint("run again to go on: a step that has begun runs to its end on the host, and no other begins")
 }

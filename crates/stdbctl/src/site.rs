@@ -22,6 +22,8 @@ use crate::lock_file::{LockFile, Release};
 use crate::pair::Resolve;
 use crate::prompt;
 
+/// What the lock file calls SpacetimeDB.
+pub(crate) const PRODUCT: &str = "spacetimedb";
 /// How this machine is written as a host.
 const LOCAL: &str = "local";
 const SETTINGS_HINT: &str = "`stdbctl settings` lists every setting";
@@ -67,7 +69,10 @@ impl Site {
     /// Holds every host to the release archives that were deployed before, unless its settings name one.
     pub(crate) fn pin(&mut self, lock: &LockFile) {
         for host in self.hosts.iter_mut().filter(|host| !host.is_pinned) {
-            host.settings.spacetimedb.sha256 = lock.sha256(&host.release()).map(str::to_owned);
+            let known = lock.sha256s(PRODUCT, &host.settings.spacetimedb.version);
+            // Of several, one for each machine type, this side does not know which is the host's.
+            host.settings.spacetimedb.sha256 =
+                if known.len() == 1 { known.first().map(|&sha256| sha256.to_owned()) } else { None };
         }
     }
 }
@@ -75,14 +80,22 @@ impl Site {
 impl SiteHost {
     fn new(host: InventoryHost) -> Result<Self, CliError> {
         let InventoryHost { name, address, settings } = host;
-        let target = if address == LOCAL { None } else { Some(address.parse().map_err(|error| wrong_host(&address, error))?) };
+        let target = if address == LOCAL {
+            None
+        } else {
+            Some(address.parse().map_err(|error| wrong_host(&address, error))?)
+        };
         let is_pinned = settings.spacetimedb.sha256.is_some();
         Ok(Self { name, target, settings, is_pinned })
     }
 
-    /// The release that is to run on it.
-    pub(crate) fn release(&self) -> Release {
-        Release { product: "spacetimedb".to_owned(), version: self.settings.spacetimedb.version.clone() }
+    /// The release that runs on it, given its machine type.
+    pub(crate) fn release(&self, machine: &str) -> Release {
+        Release {
+            product: PRODUCT.to_owned(),
+            version: self.settings.spacetimedb.version.clone(),
+            machine: machine.to_owned(),
+        }
     }
 }
 
@@ -95,10 +108,7 @@ fn config_path(args: &SiteArgs) -> Option<PathBuf> {
 }
 
 /// What the flags, the file and the environment say. `short` are settings with flags of their own.
-fn selection<'a>(
-    args: &SiteArgs,
-    short: impl Iterator<Item = ShortForm<'a>>,
-) -> Result<Selection, CliError> {
+fn selection<'a>(args: &SiteArgs, short: impl Iterator<Item = ShortForm<'a>>) -> Result<Selection, CliError> {
     let mut assignments = Vec::new();
     for setting in &args.settings {
         assignments.push(layer(&setting.key, &setting.value, &format!("--set {}", setting.key))?);
@@ -143,7 +153,8 @@ fn read_config(path: &Path) -> Result<(String, String), CliError> {
 
 /// Those that are text. No setting is anything else.
 fn variables() -> Vec<(String, String)> {
-    let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    let text =
+        |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
     std::env::vars_os().filter_map(text).collect()
 }
 
@@ -188,7 +199,8 @@ pub(crate) fn places(
 }
 
 fn connect_options(target: Target, ssh: &SshArgs, resolve: &[Resolve], console: &Console) -> ConnectOptions {
-    let address = resolve.iter().find(|pair| pair.name.eq_ignore_ascii_case(&target.host)).map(|pair| pair.address);
+    let address =
+        resolve.iter().find(|pair| pair.name.eq_ignore_ascii_case(&target.host)).map(|pair| pair.address);
     let mut options = ConnectOptions::new(target);
     options.address = address;
     options.identity_files.clone_from(&ssh.identities);

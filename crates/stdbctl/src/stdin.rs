@@ -45,7 +45,11 @@ struct Part {
 }
 
 impl AsyncRead for Part {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.file).poll_read(cx, buffer))?;
         let ended = buffer.filled().len() == before && buffer.remaining() > 0;

@@ -17,7 +17,7 @@ use crate::sh::{quote, words};
 pub struct Archive {
     /// Absolute path of the directory. It belongs to this resource alone.
     pub path: String,
-    /// Where the host itself fetches the archive.
+    /// Where the host itself fetches the archive. `{arch}` stands for its machine type, as `uname -m` says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// A path on the operator's machine, streamed over the connection: the host needs no internet.
@@ -54,9 +54,14 @@ impl Archive {
         words(self.members.iter().map(String::as_str))
     }
 
+    /// The URL, for this host.
+    fn url(&self, seen: &Observation) -> Option<String> {
+        self.url.as_ref().map(|url| url.replace("{arch}", &seen.host.machine))
+    }
+
     /// Where the archive comes from, in the plan's words.
-    fn origin(&self) -> String {
-        match (&self.url, &self.file) {
+    fn origin(&self, seen: &Observation) -> String {
+        match (self.url(seen), &self.file) {
             (Some(url), _) => format!("from {url}"),
             (None, Some(file)) => format!("from {file} on this machine"),
             (None, None) => "from nowhere".to_owned(),
@@ -70,10 +75,10 @@ impl Archive {
         Some(Payload { stdin: Stdin::File { path, len }, len })
     }
 
-    fn script(&self) -> String {
+    fn script(&self, seen: &Observation) -> String {
         let (path, sum) = (quote(&self.path), quote(self.sha256.as_deref().unwrap_or("")));
-        let fetch = match &self.url {
-            Some(url) => format!("fetch {} \"$run/payload.$number\"\n", quote(url)),
+        let fetch = match self.url(seen) {
+            Some(url) => format!("fetch {} \"$run/payload.$number\"\n", quote(&url)),
             None => String::new(),
         };
         format!("{fetch}unpack \"$run/payload.$number\" {path} {sum} {}", self.members())
@@ -107,7 +112,7 @@ impl Kind for Archive {
 
     fn plan(&self, planning: &Planning<'_>) -> Option<Change> {
         let unpacked = Unpacked::read(&planning.task.id, planning.seen);
-        let origin = self.origin();
+        let origin = self.origin(planning.seen);
         let there = planning.seen.paths.contains_key(&self.path);
         let (action, mut details) = match (unpacked.sha256, &self.sha256) {
             (Some(is), Some(wanted)) if is != wanted => {
@@ -127,13 +132,13 @@ impl Kind for Archive {
             Some(sum) => format!("sha256 {sum}"),
             None => "sha256 not known yet: what comes is recorded and held to".to_owned(),
         });
-        let mut change = Change::new(action, details, self.script());
+        let mut change = Change::new(action, details, self.script(planning.seen));
         change.exact = self.sha256.is_some();
         change.payload = self.payload();
         Some(change)
     }
 
-    fn predict(&self, seen: &mut Observation) {
+    fn predict(&self, _task: &str, seen: &mut Observation) {
         seen.paths.insert(
             self.path.clone(),
             PathState {

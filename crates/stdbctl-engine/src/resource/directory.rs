@@ -60,7 +60,7 @@ impl Kind for Directory {
         (!details.is_empty()).then(|| Change::new(Action::Update, details, attributes))
     }
 
-    fn predict(&self, seen: &mut Observation) {
+    fn predict(&self, _task: &str, seen: &mut Observation) {
         seen.paths.insert(
             self.path.clone(),
             PathState {

@@ -169,7 +169,7 @@ impl Kind for File {
         (!details.is_empty()).then(|| Change::new(Action::Update, details, script))
     }
 
-    fn predict(&self, seen: &mut Observation) {
+    fn predict(&self, _task: &str, seen: &mut Observation) {
         seen.paths.insert(
             self.path.clone(),
             PathState {
@@ -227,7 +227,7 @@ impl Kind for Absent {
         }
     }
 
-    fn predict(&self, seen: &mut Observation) {
+    fn predict(&self, _task: &str, seen: &mut Observation) {
         seen.paths.remove(&self.path);
     }
 

@@ -65,7 +65,7 @@ pub(crate) trait Kind {
     fn plan(&self, planning: &Planning<'_>) -> Option<Change>;
 
     /// Notes in the observation what will be there after the planned change.
-    fn predict(&self, _seen: &mut Observation) {}
+    fn predict(&self, _task: &str, _seen: &mut Observation) {}
 
     /// What must be there before: see [`Thing`].
     fn requires(&self) -> Vec<Thing> {

@@ -60,7 +60,7 @@ impl Kind for Package {
         Some(Change::new(Action::Create, details, script).inexact().under("dpkg"))
     }
 
-    fn predict(&self, seen: &mut Observation) {
+    fn predict(&self, _task: &str, seen: &mut Observation) {
         for name in &self.names {
             if !seen.is_installed(name) {
                 seen.fresh_packages.insert(name.clone());

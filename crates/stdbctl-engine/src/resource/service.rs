@@ -183,7 +183,7 @@ impl Kind for Service {
         (!details.is_empty()).then(|| Change::new(Action::Run, details, script))
     }
 
-    fn predict(&self, seen: &mut Observation) {
+    fn predict(&self, _task: &str, seen: &mut Observation) {
         let mut unit = seen.unit(&self.unit());
         unit.need_daemon_reload = false;
         if let Some(enabled) = self.enabled {

@@ -57,7 +57,7 @@ impl Kind for Symlink {
         }
     }
 
-    fn predict(&self, seen: &mut Observation) {
+    fn predict(&self, _task: &str, seen: &mut Observation) {
         seen.paths.insert(
             self.path.clone(),
             PathState {

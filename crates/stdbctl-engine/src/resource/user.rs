@@ -75,7 +75,7 @@ impl Kind for User {
         (!details.is_empty()).then(|| Change::new(Action::Update, details, script).under("passwd"))
     }
 
-    fn predict(&self, seen: &mut Observation) {
+    fn predict(&self, _task: &str, seen: &mut Observation) {
         let gid = seen.groups.get(&self.group).copied().unwrap_or_default();
         let state = UserState { gid, home: self.home.clone(), shell: self.shell.clone() };
         seen.users.insert(self.name.clone(), state);
@@ -104,7 +104,7 @@ impl Kind for Group {
         Some(Change::new(Action::Create, vec![format!("group {}", self.name)], script).under("passwd"))
     }
 
-    fn predict(&self, seen: &mut Observation) {
+    fn predict(&self, _task: &str, seen: &mut Observation) {
         // A number that no group has until this one gets its own.
         seen.groups.insert(self.name.clone(), u32::MAX);
     }

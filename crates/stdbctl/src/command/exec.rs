@@ -39,7 +39,8 @@ pub(super) async fn run(args: ExecArgs, console: &Console) -> Result<ExitCode, C
     let mut report = ExecReport::new(console.format, names.len());
     report.started(&names);
     let report = Mutex::new(report);
-    let parts = join_all(places.into_iter().map(|(host, place)| part(host, place, &command, &report, started))).await;
+    let parts =
+        join_all(places.into_iter().map(|(host, place)| part(host, place, &command, &report, started))).await;
 
     let mut stats = RunStats { seconds: started.elapsed().as_secs_f64(), ..RunStats::default() };
     parts.iter().for_each(|part| stats.add(part.stats));
@@ -57,7 +58,9 @@ async fn part(
     started: Instant,
 ) -> Part {
     let (sender, mut output) = mpsc::channel(PIECES);
-    let show = |act: &mut dyn FnMut(&mut ExecReport)| act(&mut report.lock().unwrap_or_else(PoisonError::into_inner));
+    let show = |act: &mut dyn FnMut(&mut ExecReport)| {
+        act(&mut report.lock().unwrap_or_else(PoisonError::into_inner))
+    };
     let shown = async {
         while let Some(piece) = output.recv().await {
             let mut piece = Some(piece);

@@ -43,7 +43,8 @@ pub(super) async fn run(args: PlanArgs, console: &Console) -> Result<ExitCode, C
     if let Some(error) = error::of_run(&report) {
         return Err(error);
     }
-    let pending = report.hosts.iter().filter_map(|host| host.plan.as_ref()).any(|plan| !plan.changes.is_empty());
+    let pending =
+        report.hosts.iter().filter_map(|host| host.plan.as_ref()).any(|plan| !plan.changes.is_empty());
     Ok(if pending && args.detailed_exitcode { ExitCode::Pending } else { ExitCode::Done })
 }
 
@@ -55,7 +56,10 @@ fn write(report: &Report, format: Format) -> io::Result<()> {
         Format::Json => json::document(&mut out, &document(report)),
         Format::Github => {
             plans.try_for_each(|host| github::group(&mut out, host))?;
-            document(report).failed.iter().try_for_each(|host| github::error(&mut out, host.host, &host.cause))
+            document(report)
+                .failed
+                .iter()
+                .try_for_each(|host| github::error(&mut out, host.host, &host.cause))
         }
     }
 }

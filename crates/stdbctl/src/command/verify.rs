@@ -1,20 +1,221 @@
-//! `stdbctl verify`.
+//! `stdbctl verify`: asks the site from here, as a client would.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cli::{TrustArgs, VerifyArgs};
-use crate::console::Console;
+use futures_util::future::try_join_all;
+use serde::Serialize;
+use stdbctl_playbook::verify::{Check, VerifyOptions, verify};
+
+use crate::cli::{Format, SiteArgs, TrustArgs, VerifyArgs};
+use crate::console::{Console, written};
 use crate::error::CliError;
 use crate::exit_code::ExitCode;
-use crate::site::SiteHost;
+use crate::pair::Setting;
+use crate::report::style::{BAD, GOOD, LOUD, QUIET, count};
+use crate::report::{clean, github, json};
+use crate::site::{Site, SiteHost};
+
+/// How long a site that was just deployed may take to be as it should: nginx lets old workers finish.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What was found out about one site.
+#[derive(Debug, Serialize)]
+struct SiteReport {
+    url: String,
+    ok: bool,
+    checks: Vec<Check>,
+}
+
+/// `verify --output json`: one document.
+#[derive(Debug, Serialize)]
+struct Document<'a> {
+    ok: bool,
+    sites: &'a [SiteReport],
+}
 
 pub(super) async fn run(args: VerifyArgs, console: &Console) -> Result<ExitCode, CliError> {
-    drop((args, console));
-    Ok(ExitCode::Done)
+    let site = Site::load(&as_asked(args.site, args.domain), None)?;
+    let hosts: Vec<_> = site.hosts.iter().collect();
+    let timeout = Duration::from_secs(args.timeout);
+    let reports = check(&hosts, &args.trust, timeout, Duration::ZERO).await?;
+    written(write(&mut anstream::stdout(), &reports, console.format))?;
+    error(&reports).map_or(Ok(ExitCode::Done), Err)
 }
-pub(super) async fn after_deploy(hosts: &[&SiteHost], trust: &TrustArgs, timeout: Duration, console: &Console) -> Result<(), CliError> {
-    let _ = (hosts, trust, timeout, console);
+
+/// A domain alone is enough to ask: it is its own host.
+fn as_asked(mut site: SiteArgs, domain: Option<String>) -> SiteArgs {
+    let Some(domain) = domain else { return site };
+    if site.hosts.is_empty() && site.config.is_none() && site.env.is_none() && site.limit.is_none() {
+        site.hosts.push(domain.clone());
+    }
+    site.settings.push(Setting { key: "domain".to_owned(), value: domain });
+    site
+}
+
+/// Checks what was just changed. Silent where all is well and nobody asked.
+///
+/// # Errors
+/// If a site does not serve as it should.
+pub(super) async fn after_deploy(
+    hosts: &[&SiteHost],
+    trust: &TrustArgs,
+    timeout: Duration,
+    console: &Console,
+) -> Result<(), CliError> {
+    let reports = check(hosts, trust, timeout, PATIENCE).await?;
+    let result = match console.format {
+        // The events are over: what failed is in the last line and the exit code.
+        Format::Json => Ok(()),
+        Format::Human if console.quiet => Ok(()),
+        format => write(&mut anstream::stdout(), &reports, format),
+    };
+    written(result)?;
+    error(&reports).map_or(Ok(()), Err)
+}
+
+/// Where the site is served.
+pub(super) fn url(host: &SiteHost) -> String {
+    let scheme = if host.settings.https() { "https" } else { "http" };
+    format!("{scheme}://{}", host.settings.domain.as_deref().unwrap_or(&address(host)))
+}
+
+/// The address of a host without a domain.
+fn address(host: &SiteHost) -> String {
+    host.target.as_ref().map_or_else(|| "127.0.0.1".to_owned(), |target| target.host.clone())
+}
+
+async fn check(
+    hosts: &[&SiteHost],
+    trust: &TrustArgs,
+    timeout: Duration,
+    patience: Duration,
+) -> Result<Vec<SiteReport>, CliError> {
+    let site = async |host: &SiteHost| {
+        let options = options(host, trust, timeout, patience);
+        let report = verify(&options).await.map_err(CliError::usage)?;
+        Ok(SiteReport { url: url(host), ok: report.ok(), checks: report.checks })
+    };
+    try_join_all(hosts.iter().map(|host| site(host))).await
+}
+
+fn options(host: &SiteHost, trust: &TrustArgs, timeout: Duration, patience: Duration) -> VerifyOptions {
+    let resolve = trust.resolve.iter().map(|pair| (pair.name.clone(), pair.address));
+    VerifyOptions {
+        resolve: resolve.collect(),
+        ca: trust.ca.iter().cloned().collect::<Vec<PathBuf>>(),
+        timeout,
+        patience,
+        ..VerifyOptions::of(&host.settings, &address(host))
+    }
+}
+
+fn write(out: &mut dyn Write, reports: &[SiteReport], format: Format) -> io::Result<()> {
+    match format {
+        Format::Human => reports.iter().try_for_each(|report| write_report(out, report)),
+        Format::Json => {
+            json::document(out, &Document { ok: reports.iter().all(|report| report.ok), sites: reports })
+        }
+        Format::Github => reports.iter().try_for_each(|report| {
+            write_report(out, report)?;
+            failed(report).try_for_each(|check| {
+                github::error(out, &report.url, &format!("{}: {}", check.name, check.detail))
+            })
+        }),
+    }
+}
+
+fn write_report(out: &mut dyn Write, report: &SiteReport) -> io::Result<()> {
+    let verdict = if report.ok { "serves as it should" } else { "does not serve as it should" };
+    writeln!(out, "{LOUD}{}{LOUD:#} {verdict}", report.url)?;
+    for check in &report.checks {
+        let (style, word) = if check.ok { (GOOD, "ok    ") } else { (BAD, "failed") };
+        let detail = clean::line(&check.detail);
+        writeln!(out, "  {style}{word}{style:#}  {}  {QUIET}{detail}{QUIET:#}", clean::line(&check.name))?;
+    }
     Ok(())
 }
-pub(super) fn url(host: &SiteHost) -> String {
-    host.name.clone()
+
+fn failed(report: &SiteReport) -> impl Iterator<Item = &Check> {
+    report.checks.iter().filter(|check| !check.ok)
+}
+
+fn error(reports: &[SiteReport]) -> Option<CliError> {
+    let told = reports.iter().filter(|report| !report.ok).map(|report| {
+        let checks: Vec<_> =
+            failed(report).map(|check| format!("{}: {}", check.name, check.detail)).collect();
+        let first = checks.first().cloned().unwrap_or_default();
+        match checks.len() {
+            0 | 1 => format!("{}: {first}", report.url),
+            all => format!("{}: {} failed, the first: {first}", report.url, count(all, "check")),
+        }
+    });
+    let told: Vec<_> = told.collect();
+    if told.is_empty() {
+        return None;
+    }
+    let error = CliError::new(ExitCode::Verify, format!("not true from here: {}", told.join("; ")));
+    Some(
+        error.hint(
+            "`stdbctl deploy` mends what is wrong on the host; DNS and a provider's firewall it cannot",
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::render;
+
+    fn report(oks: &[bool]) -> SiteReport {
+        let check = |(index, &ok): (usize, &bool)| Check {
+            name: format!("check {index}"),
+            ok,
+            detail: if ok { "200".to_owned() } else { "it answers 502\x1b[2J\nBad Gateway".to_owned() },
+        };
+        let checks: Vec<_> = oks.iter().enumerate().map(check).collect();
+        SiteReport { url: "https://example.com".to_owned(), ok: oks.iter().all(|&ok| ok), checks }
+    }
+
+    fn shown(reports: &[SiteReport], format: Format) -> String {
+        let mut out = Vec::new();
+        write(&mut out, reports, format).unwrap();
+        anstream::adapter::strip_str(&String::from_utf8(out).unwrap()).to_string()
+    }
+
+    #[test]
+    fn each_check_is_shown_with_what_was_found() {
+        insta::assert_snapshot!(shown(&[report(&[true, false])], Format::Human), @r"
+        https://example.com does not serve as it should
+          ok      check 0  200
+          failed  check 1  it answers 502 Bad Gateway
+        ");
+        insta::assert_snapshot!(shown(&[report(&[false])], Format::Github), @r"
+        https://example.com does not serve as it should
+          failed  check 0  it answers 502 Bad Gateway
+        ::error title=https%3A//example.com::check 0: it answers 502%0ABad Gateway
+        ");
+    }
+
+    #[test]
+    fn the_document_says_it_in_one_word() {
+        let document: serde_json::Value =
+            serde_json::from_str(&shown(&[report(&[true]), report(&[false])], Format::Json)).unwrap();
+        assert_eq!((&document["ok"], &document["sites"][0]["ok"]), (&false.into(), &true.into()));
+    }
+
+    #[test]
+    fn the_first_check_that_failed_is_the_cause() {
+        assert!(error(&[report(&[true, true])]).is_none());
+        let error = error(&[report(&[true, false, false])]).unwrap();
+        assert_eq!(error.kind, ExitCode::Verify);
+        let text = anstream::adapter::strip_str(&render(&error)).to_string();
+        assert!(
+            text.contains(
+                "error: not true from here: https://example.com: 2 checks failed, the first: check 1"
+            ),
+            "{text}"
+        );
+    }
 }

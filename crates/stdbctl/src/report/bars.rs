@@ -32,7 +32,8 @@ impl Bars {
     fn start(&mut self, hosts: &[String]) {
         let width = hosts.iter().map(|host| host.chars().count()).max().unwrap_or(0);
         for host in hosts {
-            let bar = self.screen.add(ProgressBar::new_spinner().with_style(style("{spinner} {prefix}  {msg}")));
+            let bar =
+                self.screen.add(ProgressBar::new_spinner().with_style(style("{spinner} {prefix}  {msg}")));
             bar.set_prefix(format!("{host:<width$}"));
             bar.set_message("connecting");
             bar.enable_steady_tick(TICK);

@@ -33,9 +33,9 @@ pub(crate) fn event(event: &Event) -> Event {
     let mut event = event.clone();
     match &mut event.kind {
         EventKind::Planned { plans } => plans.iter_mut().for_each(clean_plan),
-        EventKind::TaskFinished {
-            outcome: Outcome::Skipped { why } | Outcome::Failed { why }, ..
-        } => clean(why),
+        EventKind::TaskFinished { outcome: Outcome::Skipped { why } | Outcome::Failed { why }, .. } => {
+            clean(why)
+        }
         EventKind::HostFailed { cause, hints, .. } => {
             clean(cause);
             hints.iter_mut().for_each(clean);
@@ -80,7 +80,8 @@ mod tests {
 
     #[test]
     fn escapes_go_and_letters_stay() {
-        let hostile = "E: \x1b[31mred\x1b[0m \x1b]0;title\x07 na\u{ef}ve \u{202e}txt.exe\u{9b}2J\r\n\tend\0\x7f";
+        let hostile =
+            "E: \x1b[31mred\x1b[0m \x1b]0;title\x07 na\u{ef}ve \u{202e}txt.exe\u{9b}2J\r\n\tend\0\x7f";
         let cleaned = text(hostile);
         assert!(cleaned.contains("E: red") && cleaned.contains("na\u{ef}ve") && cleaned.ends_with("\n\tend"));
         assert!(cleaned.chars().all(is_harmless), "{cleaned:?}");

@@ -67,9 +67,17 @@ pub(crate) struct ExecReport {
 
 enum Form {
     /// One host: what it writes goes where it was written to.
-    Plain { stdout: Writer, stderr: Writer, clean: (bool, bool) },
+    Plain {
+        stdout: Writer,
+        stderr: Writer,
+        clean: (bool, bool),
+    },
     /// Several hosts: each line with the host's name in front.
-    Prefixed { stdout: Writer, stderr: Writer, github: bool },
+    Prefixed {
+        stdout: Writer,
+        stderr: Writer,
+        github: bool,
+    },
     Json(Json),
 }
 

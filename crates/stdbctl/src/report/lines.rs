@@ -53,9 +53,9 @@ impl Reporter for Lines {
             EventKind::RunStarted { hosts, .. } => {
                 hosts.iter().try_for_each(|host| writeln!(out, "{LOUD}{host}{LOUD:#}: connecting"))
             }
-            EventKind::Planned { plans } => plans.iter().try_for_each(|plan| {
-                writeln!(out, "{LOUD}{}{LOUD:#}: {}", plan.host, plan::headline(plan))
-            }),
+            EventKind::Planned { plans } => plans
+                .iter()
+                .try_for_each(|plan| writeln!(out, "{LOUD}{}{LOUD:#}: {}", plan.host, plan::headline(plan))),
             EventKind::TaskFinished { host, task, outcome, seconds } => {
                 self.write_outcome(host, task, outcome, *seconds)
             }

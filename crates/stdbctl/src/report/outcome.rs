@@ -54,7 +54,11 @@ fn write_host(out: &mut dyn Write, host: &HostLedger, counts: Counts, seconds: f
     if counts.changed == 0 {
         let changes = host.plan.as_ref().map_or(0, |plan| plan.changes.len());
         if changes > 0 {
-            return writeln!(out, "{LOUD}{name}{LOUD:#}: left as it was, {} not made", count(changes, "change"));
+            return writeln!(
+                out,
+                "{LOUD}{name}{LOUD:#}: left as it was, {} not made",
+                count(changes, "change")
+            );
         }
         let tasks = match counts.unchanged {
             1 => "1 task as it should be".to_owned(),
