@@ -59,13 +59,6 @@ impl Console {
             drop(writeln!(anstream::stderr(), "{}", outcome::cost(stats)));
         }
     }
-
-    /// Says something beside the result.
-    pub(crate) fn note(&self, line: &str) {
-        if !self.quiet {
-            drop(writeln!(anstream::stderr(), "{line}"));
-        }
-    }
 }
 
 /// The result could not be written. A reader that has seen enough, as `head` has, is no failure.

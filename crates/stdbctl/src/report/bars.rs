@@ -94,7 +94,10 @@ impl Reporter for Bars {
                 if let Some(bar) = self.bars.get(host) {
                     bar.finish_and_clear();
                 }
-                self.above(&format!("{LOUD}{host}{LOUD:#}: {BAD}failed:{BAD:#} {cause}"))?;
+                // Why the only host failed is the last line of the run.
+                if self.ledger.hosts().len() > 1 {
+                    self.above(&format!("{LOUD}{host}{LOUD:#}: {BAD}failed:{BAD:#} {cause}"))?;
+                }
             }
             EventKind::Warning { host, message } => {
                 self.above(&format!("{LOUD}{host}{LOUD:#}: {CHANGE}warning:{CHANGE:#} {message}"))?;

@@ -53,13 +53,16 @@ impl Reporter for Lines {
             EventKind::RunStarted { hosts, .. } => {
                 hosts.iter().try_for_each(|host| writeln!(out, "{LOUD}{host}{LOUD:#}: connecting"))
             }
+            // Of a host with nothing to do the result says so.
             EventKind::Planned { plans } => plans
                 .iter()
+                .filter(|plan| self.result.is_none() || !plan.changes.is_empty())
                 .try_for_each(|plan| writeln!(out, "{LOUD}{}{LOUD:#}: {}", plan.host, plan::headline(plan))),
             EventKind::TaskFinished { host, task, outcome, seconds } => {
                 self.write_outcome(host, task, outcome, *seconds)
             }
-            EventKind::HostFailed { host, cause, .. } => {
+            // Why the only host failed is the last line of the run.
+            EventKind::HostFailed { host, cause, .. } if self.ledger.hosts().len() > 1 => {
                 writeln!(out, "{LOUD}{host}{LOUD:#}: {BAD}failed:{BAD:#} {cause}")
             }
             EventKind::Warning { host, message } => {
