@@ -88,7 +88,7 @@ fn host_keys_and_logins() {
         |reach: &[String], more: &[&str]| operator.run(&line(&[reach, &wish], &[&["plan"], more].concat()));
 
     let (unknown, _) = with_known("unknown", "");
-    planned(&unknown, &[]).failed(5, &["unknown"]);
+    planned(&unknown, &[]).failed(5, &["not known"]);
 
     let other = generate_key(&operator, "other");
     let changed: String = format!("{} {other}\n", host.ip());

@@ -32,9 +32,9 @@ const OBSTACLES: [Obstacle; 5] = [
 ];
 
 const SQUAT_80: &str = "systemd-run --quiet --collect --unit=squatter perl -MIO::Socket::INET -e \
-    '$s = IO::Socket::INET->new(LocalPort => 80, Listen => 5) or die $!; sleep 3600'";
+    '@kept = IO::Socket::INET->new(LocalPort => 80, Listen => 5); sleep 3600'";
 const SQUAT_3000: &str = "systemd-run --quiet --collect --unit=squatter perl -MIO::Socket::INET -e \
-    '$s = IO::Socket::INET->new(LocalPort => 3000, Listen => 5) or die $!; sleep 3600'";
+    '@kept = IO::Socket::INET->new(LocalPort => 3000, Listen => 5); sleep 3600'";
 
 #[test]
 fn what_is_in_the_way_is_named_and_nothing_is_touched() {

@@ -52,6 +52,8 @@ pub struct Report {
 pub struct HostReport {
     /// The host.
     pub host: String,
+    /// The host's machine type, as `uname -m` says it; empty if the host was not observed.
+    pub machine: String,
     /// What was planned, if it came to that.
     pub plan: Option<HostPlan>,
     /// What was done.

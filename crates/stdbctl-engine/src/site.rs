@@ -31,6 +31,7 @@ impl Site {
     pub(crate) async fn observe(job: Job, options: &Options, events: &Sender) -> Self {
         let report = HostReport {
             host: job.name,
+            machine: String::new(),
             plan: None,
             counts: Counts::default(),
             archives: BTreeMap::new(),
@@ -55,6 +56,7 @@ impl Site {
         let said = whole(said)?;
         events.send(EventKind::HostObserved { host: self.report.host.clone() });
         self.seen = Observation::read(&said.records);
+        self.report.machine.clone_from(&self.seen.host.machine);
         let changes = planner::plan(&self.graph, &self.seen);
         self.report.counts.unchanged = changes.unchanged;
         self.report.counts.skipped = changes.skipped.len();

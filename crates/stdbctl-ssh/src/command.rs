@@ -81,7 +81,7 @@ pub(crate) async fn run<R>(
 where
     R: AsyncRead + Unpin + Send,
 {
-    let Opened { channel, share } = opened;
+    let Opened { channel, share, started } = opened;
     let (reader, writer) = channel.split();
     let writer = Arc::new(writer);
     let mut closer = Closer(Some(Arc::clone(&writer)));
@@ -92,7 +92,7 @@ where
         drain(reader, output, &shared).await
     }));
     // The answer to the request is not waited for: it comes with the first output.
-    if writer.exec(true, command).await.is_err() {
+    if !started && writer.exec(true, command).await.is_err() {
         return Err(CommandError::Gone(gone.reason()));
     }
     let ended = {

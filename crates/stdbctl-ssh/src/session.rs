@@ -1,5 +1,6 @@
 //! One connection to one host, on which commands run side by side.
 
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -28,7 +29,7 @@ pub struct Session {
     line: Arc<Opener>,
     counter: Arc<Counter>,
     address: SocketAddr,
-    ahead: Mutex<Option<JoinHandle<Result<Opened, CommandError>>>>,
+    ahead: Mutex<Option<Ahead>>,
     cutter: Cutter,
 }
 
@@ -39,10 +40,19 @@ struct Opener {
     patience: Duration,
 }
 
+/// A channel on its way.
+struct Ahead {
+    /// The command that is started in it; none if it is left to whoever takes the channel.
+    command: Option<String>,
+    opening: JoinHandle<Result<Opened, CommandError>>,
+}
+
 /// A channel of the connection, and its share of what the server allows.
 pub(crate) struct Opened {
     pub(crate) channel: Channel<Msg>,
     pub(crate) share: OwnedSemaphorePermit,
+    /// The command has been sent already.
+    pub(crate) started: bool,
 }
 
 impl Session {
@@ -55,7 +65,9 @@ impl Session {
 
     /// Runs a command: one line for the user's login shell, already quoted.
     ///
-    /// The command and the beginning of its input leave together. Input is sent and output received at the same
+    /// The command leaves without waiting for anything but its channel, and its input as soon as the server takes
+    /// it, which with OpenSSH is when the command runs: a command without input costs two round trips, one with
+    /// input three, less what was done ahead. Input is sent and output received at the same
     /// time; both streams of output come through `output`, in the order in which they arrived. A receiver that
     /// was dropped does not end the command: what it writes is then read and thrown away. Dropping the future
     /// closes the channel, upon which sshd closes the command's input and output.
@@ -73,9 +85,8 @@ impl Session {
         if command.contains('\0') {
             return Err(CommandError::Nul);
         }
-        let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let opened = match ahead {
-            Some(opening) => opening.await.unwrap_or_else(|_| Err(self.line.gone())),
+        let opened = match self.take_ahead(command) {
+            Some(ahead) => ahead.opening.await.unwrap_or_else(|_| Err(self.line.gone())),
             None => self.line.open().await,
         };
         command::run(opened?, Arc::clone(&self.line.shared), command, stdin, output).await
@@ -85,11 +96,40 @@ impl Session {
     ///
     /// Returns at once. Called again before that command, or while eight run, it does nothing.
     pub fn open_ahead(&self) {
+        let line = Arc::clone(&self.line);
+        self.begin(None, async move { line.open().await });
+    }
+
+    /// Begins to run a command whose input and output will be those of the next [`Session::exec`] of the very
+    /// same line.
+    ///
+    /// That exec's input then needs one round trip to its answer: OpenSSH takes no input before the command runs.
+    /// Returns at once, and does nothing where [`Session::open_ahead`] would do nothing.
+    pub fn start_ahead(&self, command: &str) {
+        let (line, text) = (Arc::clone(&self.line), command.to_owned());
+        self.begin(Some(command.to_owned()), async move { line.start(&text).await });
+    }
+
+    /// The same for the first command, which an OpenSSH server gets in one flight with the request for a channel.
+    pub(crate) fn start_first(&self, command: &str) {
+        self.line.shared.set_first_command(command.to_owned());
+        let (line, text) = (Arc::clone(&self.line), command.to_owned());
+        self.begin(Some(command.to_owned()), async move { line.start_first(&text).await });
+    }
+
+    fn begin<F>(&self, command: Option<String>, opening: F)
+    where
+        F: Future<Output = Result<Opened, CommandError>> + Send + 'static,
+    {
         let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
         if ahead.is_none() && self.line.free.available_permits() > 0 {
-            let line = Arc::clone(&self.line);
-            *ahead = Some(tokio::spawn(async move { line.open().await }));
+            *ahead = Some(Ahead { command, opening: tokio::spawn(opening) });
         }
+    }
+
+    fn take_ahead(&self, command: &str) -> Option<Ahead> {
+        let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        ahead.take_if(|ahead| ahead.command.as_deref().is_none_or(|started| started == command))
     }
 
     /// What has crossed the network so far.
@@ -111,7 +151,7 @@ impl Session {
     pub async fn close(self) {
         let Self { line, ahead, cutter, .. } = self;
         let ahead = ahead.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if let Some(opening) = ahead {
+        if let Some(Ahead { opening, .. }) = ahead {
             opening.abort();
             opening.await.ok();
         }
@@ -132,13 +172,31 @@ impl Opener {
     async fn open(&self) -> Result<Opened, CommandError> {
         let share = Arc::clone(&self.free).acquire_owned().await.map_err(|_| self.gone())?;
         match timeout(self.patience, self.handle.channel_open_session()).await {
-            Ok(Ok(channel)) => Ok(Opened { channel, share }),
+            Ok(Ok(channel)) => Ok(Opened { channel, share, started: false }),
             Ok(Err(russh::Error::ChannelOpenFailure(failure))) => {
                 Err(CommandError::Channel(describe(&failure)))
             }
             Ok(Err(_)) => Err(self.gone()),
             Err(_) => Err(CommandError::Timeout { step: Step::Channel, seconds: self.patience.as_secs() }),
         }
+    }
+
+    async fn start(&self, command: &str) -> Result<Opened, CommandError> {
+        let opened = self.open().await?;
+        self.send(opened, command).await
+    }
+
+    async fn start_first(&self, command: &str) -> Result<Opened, CommandError> {
+        let opened = self.open().await?;
+        match self.shared.take_first_command() {
+            Some(_) => self.send(opened, command).await,
+            None => Ok(Opened { started: true, ..opened }),
+        }
+    }
+
+    async fn send(&self, opened: Opened, command: &str) -> Result<Opened, CommandError> {
+        opened.channel.exec(true, command).await.map_err(|_| self.gone())?;
+        Ok(Opened { started: true, ..opened })
     }
 
     fn gone(&self) -> CommandError {

@@ -172,6 +172,7 @@ mod tests {
     fn report(failures: Vec<(&str, Option<Failure>)>) -> Report {
         let hosts = failures.into_iter().map(|(host, failure)| HostReport {
             host: host.to_owned(),
+            machine: String::new(),
             plan: None,
             counts: Counts::default(),
             archives: BTreeMap::new(),

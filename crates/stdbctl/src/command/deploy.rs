@@ -3,16 +3,13 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use stdbctl_engine::host::Output;
 use stdbctl_engine::run::{HostReport, Report};
-use tokio::sync::mpsc;
 
 use super::verify;
 use crate::cli::{DeployArgs, Format};
 use crate::console::Console;
-use crate::error::{self, Cause, CliError, Context};
+use crate::error::{self, CliError};
 use crate::exit_code::ExitCode;
-use crate::host::Place;
 use crate::lock_file::LockFile;
 use crate::report::reporter;
 use crate::run::{self, Approval};
@@ -27,14 +24,14 @@ pub(super) async fn run(args: DeployArgs, console: &Console) -> Result<ExitCode,
     let mut lock = LockFile::read(&site.lock_path()).map_err(CliError::settings)?;
     site.pin(&lock);
     let places = site::places(&site, &args.ssh, &args.trust.resolve, console);
-    let jobs = site::jobs(&site, places.clone())?;
+    let jobs = site::jobs(&site, places)?;
     let options = site::options("deploy", true, &args.trust.resolve);
     let report = run::run(jobs, options, approval, reporter::for_changes(console), &console.screen).await?;
     console.show_cost(&report.stats);
     if report.declined {
         return Err(CliError::new(ExitCode::Interrupted, "not confirmed: nothing was changed"));
     }
-    let recorded = record(&site, &report, &places, &mut lock).await;
+    let recorded = record(&site, &report, &mut lock);
     let changed: Vec<_> =
         paired(&site, &report).filter(|(_, host)| is_changed(host)).map(|(host, _)| host).collect();
     let verified =
@@ -72,12 +69,7 @@ fn is_changed(report: &HostReport) -> bool {
 }
 
 /// Writes down what was unpacked, where the operator has not pinned it themselves.
-async fn record(
-    site: &Site,
-    report: &Report,
-    places: &[(String, Place)],
-    lock: &mut LockFile,
-) -> Result<(), CliError> {
+fn record(site: &Site, report: &Report, lock: &mut LockFile) -> Result<(), CliError> {
     let failed = |error| {
         CliError::new(ExitCode::Failed, error)
             .hint("if this archive is the right one, set spacetimedb.sha256, or mend stdbctl.lock")
@@ -86,38 +78,13 @@ async fn record(
     for (host, report) in paired(site, report).filter(|(host, _)| !host.is_pinned) {
         let Some(sha256) = report.archives.get(RELEASE_TASK) else { continue };
         if !lock.sha256s(PRODUCT, &host.settings.spacetimedb.version).contains(sha256.as_str()) {
-            let machine = machine(&host.name, places).await?;
-            is_new |= lock.record(host.release(&machine), sha256).map_err(failed)?;
+            is_new |= lock.record(host.release(&report.machine), sha256).map_err(failed)?;
         }
     }
     if is_new {
         lock.write(&site.lock_path()).map_err(|error| CliError::new(ExitCode::Failed, error))?;
     }
     Ok(())
-}
-
-/// The machine type of a host. Asked once a release, when it is put on record.
-async fn machine(name: &str, places: &[(String, Place)]) -> Result<String, CliError> {
-    let unknown = |why: Cause| {
-        CliError::new(ExitCode::Connect, Context::new(format!("{name}: what machine is it"), why))
-    };
-    let place = places.iter().find(|(place, _)| place == name).map(|(_, place)| place.clone());
-    let place = place.ok_or_else(|| unknown("there is no such host".into()))?;
-    let (sender, mut output) = mpsc::channel(1);
-    let command = ["uname", "-m"].map(str::to_owned);
-    let mut said = Vec::new();
-    let listen = async {
-        while let Some(piece) = output.recv().await {
-            if let Output::Stdout(bytes) = piece {
-                said.extend(bytes);
-            }
-        }
-    };
-    let (ending, ()) = tokio::join!(place.exec(&command, sender), listen);
-    ending.map_err(|error| unknown(error.into()))?;
-    // A login that prints greetings prints them first.
-    let last = String::from_utf8_lossy(&said).lines().last().map(|line| line.trim().to_owned());
-    last.filter(|machine| !machine.is_empty()).ok_or_else(|| unknown("uname says nothing".into()))
 }
 
 fn say_what_next(host: &SiteHost, site: &Site) {
