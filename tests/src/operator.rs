@@ -242,8 +242,19 @@ fn outcome_of(event: &Value) -> Option<&str> {
 impl std::fmt::Display for Run {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { code, stdout, stderr, took } = self;
+        let (stdout, stderr) = (shortened(stdout), shortened(stderr));
         write!(f, "-- exit {code:?} after {took:.1?}\n-- stdout\n{stdout}\n-- stderr\n{stderr}")
     }
+}
+
+/// The text with long lines cut: a whole plan is one line.
+fn shortened(text: &str) -> String {
+    const LONGEST: usize = 1500;
+    let cut = |line: &str| match line.char_indices().nth(LONGEST) {
+        Some((at, _)) => format!("{}... ({} bytes)", line.get(..at).unwrap_or_default(), line.len()),
+        None => line.to_owned(),
+    };
+    text.lines().map(cut).collect::<Vec<_>>().join("\n")
 }
 
 /// A `stdbctl` that is still running. Dropping it kills it.

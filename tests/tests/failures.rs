@@ -45,7 +45,8 @@ fn apt_mirror_down(host: &LabHost, deploy: &Deploy<'_>) {
 fn dpkg_lock_held(host: &LabHost, operator: &Operator) {
     host.sh(
         "systemd-run --quiet --collect --unit=dpkg-holder perl -e 'open F, \">>/var/lib/dpkg/lock-frontend\"; \
-         fcntl(F, 6, pack(\"s s x4 q q i\", 1, 0, 0, 0, 0)) or die; open G, \">/run/dpkg-held\"; sleep 3600'",
+         $$lock = pack(\"s s x4 q q i x4\", 1, 0, 0, 0, 0); fcntl(F, 6, $$lock) or die; \
+         open G, \">/run/dpkg-held\"; sleep 3600'",
     );
     wait_for("the lock is held", Duration::from_secs(10), || {
         host.holds("test -e /run/dpkg-held").then_some(())
