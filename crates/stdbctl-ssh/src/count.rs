@@ -72,10 +72,12 @@ pub(crate) struct CountedStream {
     counter: Arc<Counter>,
     cut: oneshot::Receiver<()>,
     writes: u64,
-    /// Something was sent that has not been answered.
-    asked: bool,
-    /// ... and this side has begun to wait for the answer.
+    /// When the first thing was sent that has not been answered.
+    asked: Option<Instant>,
+    /// This side has begun to wait for the answer.
     waiting: bool,
+    /// The shortest time in which an answer came.
+    fastest: Option<Duration>,
     /// Runs while the network takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
     longest_stall: Duration,
@@ -90,8 +92,9 @@ impl CountedStream {
             counter: Arc::clone(&counter),
             cut,
             writes: 0,
-            asked: false,
+            asked: None,
             waiting: false,
+            fastest: None,
             stalled: None,
             longest_stall,
         };
@@ -109,9 +112,22 @@ impl CountedStream {
         // The second write is our KEXINIT. The server sends its own unasked, right behind its banner, so waiting
         // for that is no round trip of its own.
         if self.writes != 2 {
-            self.asked = true;
+            self.asked.get_or_insert_with(Instant::now);
             self.waiting = false;
         }
+    }
+
+    /// Something has come that was waited for. It is the answer unless it came too soon for that: the server says
+    /// things unasked too, and what takes less than half of the shortest time was on its way before the question.
+    fn count_read(&mut self) {
+        self.waiting = false;
+        let Some(took) = self.asked.map(|asked| asked.elapsed()) else { return };
+        if self.fastest.is_some_and(|fastest| took < fastest / 2) {
+            return;
+        }
+        self.asked = None;
+        self.fastest = Some(self.fastest.map_or(took, |fastest| fastest.min(took)));
+        self.counter.round_trips.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A peer that takes nothing for too long is gone: russh looks at its keep-alive only between two writes.
@@ -135,12 +151,10 @@ impl AsyncRead for CountedStream {
         let before = buffer.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(context, buffer);
         if result.is_pending() {
-            self.waiting = self.asked;
+            // What is there already when this side looks is no answer.
+            self.waiting = self.asked.is_some();
         } else if self.waiting {
-            // What was there before this side began to wait was no answer.
-            self.waiting = false;
-            self.asked = false;
-            self.counter.round_trips.fetch_add(1, Ordering::Relaxed);
+            self.count_read();
         }
         self.counter.receive(buffer.filled().get(before..).unwrap_or_default());
         result

@@ -93,7 +93,7 @@ fn finds_the_lines_that_openssh_finds() {
     }
     text += &format!("  spaced.example.com \t {KEY_A}\n@revoked *.example.com {KEY_B}\n");
     text +=
-        &format!("@cert-authority\t*.example.com\t{KEY_B}\nnot a line at all\nbroken.org ssh-ed25519 AAAA\n");
+        &format!("@cert-authority *.example.com\t{KEY_B}\nnot a line at all\nbroken.org ssh-ed25519 AAAA\n");
     for name in names {
         assert_eq!(found_here(&text, name), found_by_keygen(&text, name), "{name}");
     }

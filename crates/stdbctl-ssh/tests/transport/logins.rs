@@ -1,0 +1,197 @@
+//! Being recognised by a real sshd: key files, a real ssh-agent, and refusals that say why.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use crate::sshd::{DEADLINE, Sshd, generate_key, output_of, user};
+use stdbctl_ssh::{ConnectError, ConnectOptions, ErrorKind, connect};
+
+/// A real ssh-agent that ends with the test.
+struct Agent {
+    child: Child,
+    directory: tempfile::TempDir,
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+impl Agent {
+    fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("agent");
+        let child =
+            Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().unwrap();
+        let agent = Self { child, directory };
+        let end = Instant::now() + DEADLINE;
+        while std::os::unix::net::UnixStream::connect(&socket).is_err() {
+            assert!(Instant::now() < end, "ssh-agent does not start");
+            std::thread::yield_now();
+        }
+        agent
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.path().join("agent")
+    }
+
+    fn add(&self, key: PathBuf) {
+        let done =
+            Command::new("ssh-add").arg("-q").arg(key).env("SSH_AUTH_SOCK", self.socket()).status().unwrap();
+        assert!(done.success());
+    }
+}
+
+fn authorize(sshd: &Sshd, key: &str) {
+    sshd.write("authorized_keys", &sshd.public_key(key));
+}
+
+async fn refusal(options: ConnectOptions) -> ConnectError {
+    match connect(options).await {
+        Ok(_) => panic!("it should have been refused"),
+        Err(error) => error,
+    }
+}
+
+#[tokio::test]
+async fn every_type_of_key_file_gets_in() {
+    let sshd = Sshd::start();
+    for kind in ["ed25519", "ecdsa", "rsa"] {
+        let name = format!("user_{kind}");
+        generate_key(&sshd.path(&name), kind, "");
+        authorize(&sshd, &name);
+        let mut options = sshd.options();
+        options.identity_files = vec![sshd.path(&name)];
+        assert_eq!(output_of(&connect(options).await.unwrap(), "echo in").await, "in\n", "{kind}");
+    }
+    assert!(!sshd.log().contains("ssh-rsa SHA1"));
+}
+
+#[tokio::test]
+async fn every_type_of_key_in_the_agent_gets_in() {
+    let sshd = Sshd::start();
+    for kind in ["ed25519", "ecdsa", "rsa"] {
+        let agent = Agent::start();
+        let name = format!("user_{kind}");
+        generate_key(&sshd.path(&name), kind, "");
+        agent.add(sshd.path(&name));
+        authorize(&sshd, &name);
+        let mut options = sshd.options();
+        options.identity_files = vec![sshd.path(&format!("{name}.pub"))];
+        options.agent_socket = Some(agent.socket());
+        assert_eq!(output_of(&connect(options).await.unwrap(), "echo in").await, "in\n", "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn the_agent_follows_the_files_that_were_named() {
+    let sshd = Sshd::start();
+    let agent = Agent::start();
+    for name in ["named", "held"] {
+        generate_key(&sshd.path(name), "ed25519", "");
+    }
+    agent.add(sshd.path("held"));
+    authorize(&sshd, "held");
+    let mut options = sshd.options();
+    options.identity_files = vec![sshd.path("named")];
+    options.agent_socket = Some(agent.socket());
+    let session = connect(options).await.unwrap();
+    assert_eq!(output_of(&session, "echo in").await, "in\n");
+}
+
+#[tokio::test]
+async fn a_refusal_names_user_and_keys() {
+    let sshd = Sshd::start();
+    generate_key(&sshd.path("stranger"), "ed25519", "");
+    let mut options = sshd.options();
+    options.identity_files = vec![sshd.path("stranger"), sshd.path("missing")];
+    let error = refusal(options).await;
+    assert_eq!(error.kind(), ErrorKind::AuthRefused);
+    let text = error.to_string();
+    assert!(text.contains(&format!("{}@127.0.0.1", user())), "{text}");
+    assert!(text.contains("stranger") && text.contains("SHA256:"), "{text}");
+    let hints = error.hints().join("\n");
+    assert!(hints.contains("missing") && hints.contains("authorized_keys"), "{hints}");
+}
+
+#[tokio::test]
+async fn no_more_than_five_keys_are_offered() {
+    let sshd = Sshd::start();
+    let mut options = sshd.options();
+    options.identity_files = (0..7).map(|number| sshd.path(&format!("stranger{number}"))).collect();
+    for file in &options.identity_files {
+        generate_key(file, "ed25519", "");
+    }
+    match refusal(options).await {
+        ConnectError::AuthRefused { tried, skipped, .. } => {
+            assert_eq!((tried.len(), skipped.len()), (5, 2));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_up_after_too_many_keys_has_refused() {
+    let sshd = Sshd::start_with(&["ed25519"], "MaxAuthTries 2");
+    let mut options = sshd.options();
+    options.identity_files = (0..4).map(|number| sshd.path(&format!("stranger{number}"))).collect();
+    for file in &options.identity_files {
+        generate_key(file, "ed25519", "");
+    }
+    let error = refusal(options).await;
+    assert_eq!(error.kind(), ErrorKind::AuthRefused, "{error:?}");
+    assert!(error.hints().join("\n").contains("Too many authentication failures"), "{:?}", error.hints());
+}
+
+#[tokio::test]
+async fn a_server_that_takes_no_keys_says_what_it_takes() {
+    let sshd = Sshd::start_with(&["ed25519"], "PubkeyAuthentication no\nPasswordAuthentication yes");
+    let error = refusal(sshd.options()).await;
+    assert_eq!(error.kind(), ErrorKind::AuthRefused, "{error:?}");
+    assert!(error.hints().join("\n").contains("only: password"), "{:?}", error.hints());
+}
+
+#[tokio::test]
+async fn a_second_proof_is_out_of_reach_and_said_so() {
+    let extra = "PasswordAuthentication yes\nAuthenticationMethods publickey,password";
+    let sshd = Sshd::start_with(&["ed25519"], extra);
+    let error = refusal(sshd.options()).await;
+    assert!(error.hints().join("\n").contains("second proof"), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_encrypted_key_leads_to_ssh_add_or_to_the_agent() {
+    let sshd = Sshd::start();
+    generate_key(&sshd.path("locked"), "ed25519", "a passphrase");
+    let mut options = sshd.options();
+    options.identity_files = vec![sshd.path("locked")];
+    let error = refusal(options).await;
+    assert_eq!(error.kind(), ErrorKind::NoIdentity);
+    let hints = error.hints().join("\n");
+    assert!(hints.contains(&format!("ssh-add '{}'", sshd.path("locked").display())), "{hints}");
+}
+
+#[tokio::test]
+async fn without_keys_nobody_is_disturbed() {
+    let sshd = Sshd::start();
+    let mut options = sshd.options();
+    options.identity_files = vec![sshd.path("known_hosts")];
+    let error = refusal(options.clone()).await;
+    assert_eq!(error.kind(), ErrorKind::NoIdentity);
+    options.agent_socket = Some(sshd.path("no-such-socket"));
+    let hints = refusal(options).await.hints().join("\n");
+    assert!(hints.contains("no-such-socket"), "{hints}");
+}
+
+#[tokio::test]
+async fn without_a_user_there_is_no_login() {
+    let sshd = Sshd::start();
+    let mut options = sshd.options();
+    options.target.user = None;
+    options.user = None;
+    assert_eq!(refusal(options).await.kind(), ErrorKind::NoIdentity);
+}

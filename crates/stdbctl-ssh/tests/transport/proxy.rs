@@ -1,0 +1,95 @@
+//! A TCP proxy in front of sshd: adds distance, cuts, falls silent, and counts connections.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+/// What the proxy does to what the server says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Fault {
+    /// Nothing.
+    None,
+    /// Hang up after this many bytes of the server.
+    CutAfter(usize),
+}
+
+/// A running proxy; its tasks end with the test's runtime.
+pub(crate) struct Proxy {
+    pub(crate) port: u16,
+    connections: Arc<AtomicUsize>,
+    silent: watch::Sender<bool>,
+}
+
+impl Proxy {
+    /// Everything takes `delay` each way.
+    pub(crate) async fn start(server: SocketAddr, delay: Duration, fault: Fault) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let (silent, silenced) = watch::channel(false);
+        let counted = Arc::clone(&connections);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::SeqCst);
+                let Ok(server) = TcpStream::connect(server).await else { continue };
+                client.set_nodelay(true).unwrap();
+                server.set_nodelay(true).unwrap();
+                let ((from_client, to_client), (from_server, to_server)) =
+                    (client.into_split(), server.into_split());
+                tokio::spawn(carry(from_client, to_server, delay, usize::MAX, silenced.clone()));
+                let most = if let Fault::CutAfter(most) = fault { most } else { usize::MAX };
+                tokio::spawn(carry(from_server, to_client, delay, most, silenced.clone()));
+            }
+        });
+        Self { port, connections, silent }
+    }
+
+    /// How many connections were made.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+
+    /// From now on nothing is carried, and nothing is closed: as if a cable were pulled.
+    pub(crate) fn fall_silent(&self) {
+        self.silent.send_replace(true);
+    }
+}
+
+async fn carry(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    delay: Duration,
+    mut most: usize,
+    silenced: watch::Receiver<bool>,
+) {
+    let (sender, mut receiver) = mpsc::channel::<(Instant, Vec<u8>)>(1024);
+    tokio::spawn(async move {
+        let mut piece = vec![0; 65536];
+        while let Ok(length @ 1..) = from.read(&mut piece).await {
+            if sender.send((Instant::now() + delay, piece[..length].to_vec())).await.is_err() {
+                break;
+            }
+        }
+    });
+    while let Some((due, piece)) = receiver.recv().await {
+        sleep_until(due).await;
+        if *silenced.borrow() {
+            std::future::pending::<()>().await;
+        }
+        let length = piece.len().min(most);
+        if to.write_all(&piece[..length]).await.is_err() {
+            break;
+        }
+        most -= length;
+        if most == 0 {
+            break;
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What a connection and its commands cost, at a distance where it shows.
+
+use std::time::Duration;
+
+use stdbctl_ssh::{Session, connect};
+use tokio::io::empty;
+
+use crate::proxy::{Fault, Proxy};
+use crate::sshd::{Sshd, output_of, run};
+
+/// Long enough that an answer is never there before it is waited for.
+const DELAY: Duration = Duration::from_millis(15);
+
+async fn distant(sshd: &Sshd) -> (Proxy, Session) {
+    distant_with(sshd, None).await
+}
+
+async fn distant_with(sshd: &Sshd, first_command: Option<&str>) -> (Proxy, Session) {
+    let proxy = Proxy::start(sshd.address(), DELAY, Fault::None).await;
+    let mut options = sshd.options();
+    let known = std::fs::read_to_string(sshd.path("known_hosts")).unwrap();
+    sshd.write("known_hosts", &known.replace(&sshd.port.to_string(), &proxy.port.to_string()));
+    options.target.port = proxy.port;
+    options.first_command = first_command.map(str::to_owned);
+    let session = connect(options).await.unwrap();
+    (proxy, session)
+}
+
+#[tokio::test]
+async fn connecting_and_the_first_answer_take_eight() {
+    let sshd = Sshd::start();
+    let (proxy, session) = distant(&sshd).await;
+    assert_eq!(session.stats().round_trips, 6, "TCP 1, key exchange 2, login 3");
+    assert_eq!(output_of(&session, "echo hello").await, "hello\n");
+    assert_eq!(session.stats().round_trips, 8, "channel 1, command 1");
+    assert_eq!(proxy.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_channel_opened_ahead_saves_one() {
+    let sshd = Sshd::start();
+    let (_proxy, session) = distant(&sshd).await;
+    output_of(&session, "true").await;
+    let before = session.stats().round_trips;
+    output_of(&session, "true").await;
+    let apart = session.stats().round_trips;
+    assert_eq!(apart - before, 2);
+    session.open_ahead();
+    session.open_ahead();
+    output_of(&session, "true").await;
+    let (_, ()) = tokio::join!(output_of(&session, "true"), async { session.open_ahead() });
+    let with_opening = session.stats().round_trips;
+    output_of(&session, "true").await;
+    assert_eq!(session.stats().round_trips - with_opening, 1);
+    assert_eq!(run(&session, "true", empty()).await.stdout, b"");
+}
+
+#[tokio::test]
+async fn input_costs_one_more_and_a_command_started_with_the_connection_one_less() {
+    let sshd = Sshd::start();
+    let (_proxy, session) = distant(&sshd).await;
+    assert_eq!(run(&session, "head -c 5", &b"hello"[..]).await.stdout, b"hello");
+    assert_eq!(session.stats().round_trips, 9, "OpenSSH takes no input before the command runs");
+
+    let sshd = Sshd::start();
+    let (_proxy, session) = distant_with(&sshd, Some("head -c 5")).await;
+    assert_eq!(run(&session, "head -c 5", &b"hello"[..]).await.stdout, b"hello");
+    assert_eq!(session.stats().round_trips, 8);
+
+    let sshd = Sshd::start();
+    let (_proxy, session) = distant_with(&sshd, Some("echo hello")).await;
+    assert_eq!(output_of(&session, "echo hello").await, "hello\n");
+    assert_eq!(session.stats().round_trips, 7);
+}
+
+#[tokio::test]
+async fn a_command_started_ahead_answers_after_one() {
+    let sshd = Sshd::start();
+    let (_proxy, session) = distant(&sshd).await;
+    // Started while the first one runs, so that its own beginning costs nothing.
+    let (first, ()) =
+        tokio::join!(run(&session, "head -c 2", &b"one"[..]), async { session.start_ahead("cat") });
+    assert_eq!(first.stdout, b"on");
+    assert_eq!(
+        output_of(&session, "echo another").await,
+        "another\n",
+        "other commands have their own channels"
+    );
+    let before = session.stats().round_trips;
+    assert_eq!(run(&session, "cat", &b"two"[..]).await.stdout, b"two");
+    assert_eq!(session.stats().round_trips - before, 1);
+}

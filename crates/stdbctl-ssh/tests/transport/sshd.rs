@@ -1,0 +1,217 @@
+//! A real sshd on loopback, as an ordinary child process, with keys and files of its own.
+
+use std::fs::{self, Permissions};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use stdbctl_ssh::{Chunk, CommandError, ConnectOptions, Ending, Session, Target, UnknownKey};
+use tempfile::TempDir;
+use tokio::io::AsyncRead;
+use tokio::sync::mpsc;
+
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A directory of keys, an sshd that uses them, and a `known_hosts` that trusts it.
+pub(crate) struct Sshd {
+    directory: TempDir,
+    child: Child,
+    pub(crate) port: u16,
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+impl Sshd {
+    /// An sshd with an Ed25519 host key that lets the key `id_ed25519` in.
+    pub(crate) fn start() -> Self {
+        Self::start_with(&["ed25519"], "")
+    }
+
+    /// An sshd with host keys of these types and extra lines in its configuration. `DIR` in them is its directory.
+    pub(crate) fn start_with(host_keys: &[&str], extra: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        for kind in host_keys {
+            generate_key(&directory.path().join(format!("host_{kind}")), kind, "");
+        }
+        Self::start_in(directory, host_keys, extra)
+    }
+
+    /// The same in a directory that has its host keys (`host_TYPE`) already.
+    pub(crate) fn start_in(directory: TempDir, host_keys: &[&str], extra: &str) -> Self {
+        fs::create_dir_all("/run/sshd").unwrap();
+        let path = directory.path();
+        if !path.join("id_ed25519").exists() {
+            generate_key(&path.join("id_ed25519"), "ed25519", "");
+        }
+        fs::copy(path.join("id_ed25519.pub"), path.join("authorized_keys")).unwrap();
+        // sshd cannot tell which port it was given, so one that was free a moment ago is taken; another test may
+        // have been quicker, then another port is.
+        for _ in 0..20 {
+            let port = free_port();
+            let config = configuration(path, host_keys, port, extra);
+            fs::write(path.join("sshd_config"), config).unwrap();
+            let mut child = spawn(path);
+            if wait_until_listening(&mut child, port) {
+                let sshd = Self { directory, child, port };
+                sshd.trust(host_keys);
+                return sshd;
+            }
+            child.kill().ok();
+            child.wait().ok();
+        }
+        panic!("sshd does not start: {}", fs::read_to_string(path.join("log")).unwrap_or_default());
+    }
+
+    fn trust(&self, host_keys: &[&str]) {
+        let lines: Vec<_> = host_keys
+            .iter()
+            .map(|kind| format!("[127.0.0.1]:{} {}", self.port, self.public_key(&format!("host_{kind}"))))
+            .collect();
+        self.write("known_hosts", &lines.concat());
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    /// Type and blob of a public key in the directory, with a line break.
+    pub(crate) fn public_key(&self, name: &str) -> String {
+        let line = fs::read_to_string(self.path(&format!("{name}.pub"))).unwrap();
+        let fields: Vec<_> = line.split_whitespace().take(2).collect();
+        fields.join(" ") + "\n"
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    pub(crate) fn options(&self) -> ConnectOptions {
+        let mut options = options_for(self.port);
+        options.identity_files = vec![self.path("id_ed25519")];
+        options.known_hosts = vec![self.path("known_hosts")];
+        options
+    }
+
+    pub(crate) async fn connect(&self) -> Session {
+        stdbctl_ssh::connect(self.options()).await.unwrap()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+}
+
+/// Options for a port on loopback that take nothing from the environment but the user.
+pub(crate) fn options_for(port: u16) -> ConnectOptions {
+    let target = Target { user: Some(user()), host: "127.0.0.1".to_owned(), port };
+    let mut options = ConnectOptions::new(target);
+    options.agent_socket = None;
+    options.known_hosts = Vec::new();
+    options.unknown_key = UnknownKey::Refuse;
+    options
+}
+
+pub(crate) fn user() -> String {
+    let output = Command::new("id").arg("-un").output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// Runs ssh-keygen to its end, and wants it to succeed.
+pub(crate) fn keygen<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> String {
+    let output = Command::new("ssh-keygen").args(arguments).stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "ssh-keygen: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+pub(crate) fn generate_key(file: &Path, kind: &str, passphrase: &str) {
+    keygen(&["-q", "-t", kind, "-N", passphrase, "-C", "test", "-f", file.to_str().unwrap()]);
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+fn configuration(path: &Path, host_keys: &[&str], port: u16, extra: &str) -> String {
+    let directory = path.display().to_string();
+    let host_keys: String =
+        host_keys.iter().map(|kind| format!("HostKey {directory}/host_{kind}\n")).collect();
+    fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+    // The first value of a keyword counts, so the extra lines come first.
+    format!(
+        "{}\nListenAddress 127.0.0.1\nPort {port}\n{host_keys}AuthorizedKeysFile {directory}/authorized_keys\n\
+         PidFile none\nStrictModes no\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\n\
+         KbdInteractiveAuthentication no\nMaxStartups 100\nLogLevel VERBOSE\nPrintMotd no\nPrintLastLog no\n",
+        extra.replace("DIR", &directory)
+    )
+}
+
+fn spawn(path: &Path) -> Child {
+    let log = fs::File::create(path.join("log")).unwrap();
+    Command::new("/usr/sbin/sshd")
+        .arg("-D")
+        .arg("-e")
+        .arg("-f")
+        .arg(path.join("sshd_config"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap()
+}
+
+fn wait_until_listening(child: &mut Child, port: u16) -> bool {
+    let end = Instant::now() + DEADLINE;
+    while Instant::now() < end {
+        if child.try_wait().unwrap().is_some() {
+            return false;
+        }
+        if std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return true;
+        }
+        std::thread::yield_now();
+    }
+    false
+}
+
+/// What a command wrote, and how it ended.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) ending: Result<Ending, CommandError>,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
+}
+
+/// Runs a command to its end; panics if that takes longer than any test should.
+pub(crate) async fn run<R: AsyncRead + Unpin + Send>(session: &Session, command: &str, stdin: R) -> Done {
+    let (sender, mut output) = mpsc::channel(4);
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let collect = async {
+        while let Some(chunk) = output.recv().await {
+            match chunk {
+                Chunk::Stdout(bytes) => stdout.extend(bytes),
+                Chunk::Stderr(bytes) => stderr.extend(bytes),
+            }
+        }
+    };
+    let both = async { tokio::join!(session.exec(command, stdin, sender), collect) };
+    let (ending, ()) = tokio::time::timeout(DEADLINE, both).await.expect("the command hangs");
+    Done { ending, stdout, stderr }
+}
+
+/// Runs a command without input that must exit with 0, and gives its output back.
+pub(crate) async fn output_of(session: &Session, command: &str) -> String {
+    let done = run(session, command, tokio::io::empty()).await;
+    assert_eq!(done.ending.unwrap(), Ending::Status(0), "{}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).unwrap()
+}
