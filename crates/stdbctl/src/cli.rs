@@ -160,10 +160,10 @@ pub(crate) struct SiteArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "SSH")]
 pub(crate) struct SshArgs {
-    /// A private key; repeatable [default: the agent's, then ~/.ssh/id_*]
+    /// A private key; repeatable [default: the agent's, then `~/.ssh/id_*`]
     #[arg(short, long = "identity", value_name = "FILE")]
     pub(crate) identities: Vec<PathBuf>,
-    /// Host keys to check against [default: ~/.ssh/known_hosts]
+    /// Host keys to check against [default: `~/.ssh/known_hosts`]
     #[arg(long, value_name = "FILE")]
     pub(crate) known_hosts: Option<PathBuf>,
     /// Trust and record the keys of hosts that are not known yet
@@ -213,4 +213,57 @@ pub(crate) enum Format {
     Human,
     Json,
     Github,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    /// The whole interface, so that every change to it is seen in review.
+    #[test]
+    fn help_is_what_it_was() {
+        let mut command = Cli::command().term_width(80);
+        command.build();
+        insta::assert_snapshot!("help_stdbctl", command.render_long_help());
+        for verb in command.get_subcommands_mut() {
+            let name = format!("help_{}", verb.get_name());
+            insta::assert_snapshot!(name, verb.clone().term_width(80).render_long_help());
+        }
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn version_is_the_programs_before_the_verb_and_spacetimedbs_after_it() {
+        let error = Cli::try_parse_from(["stdbctl", "--version"]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::DisplayVersion);
+        let cli = Cli::try_parse_from(["stdbctl", "deploy", "--host", "a", "--version", "1.3.0"]).unwrap();
+        let Verb::Deploy(args) = cli.verb else { panic!("not a deploy: {cli:?}") };
+        assert_eq!(args.short.release.as_deref(), Some("1.3.0"));
+    }
+
+    #[test]
+    fn bad_usage_is_refused_with_2() {
+        let lines: [&[&str]; 9] = [
+            &[],
+            &["deploi"],
+            &["deploy", "--hots", "a"],
+            &["deploy", "--set", "domain"],
+            &["deploy", "--resolve", "a=b"],
+            &["deploy", "--timeout", "0"],
+            &["plan", "--output", "xml"],
+            &["exec", "--host", "a"],
+            &["verify", "-q", "-v"],
+        ];
+        for line in lines {
+            let error = Cli::try_parse_from([&["stdbctl"], line].concat()).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line:?}");
+        }
+    }
 }

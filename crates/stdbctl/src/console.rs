@@ -48,11 +48,6 @@ impl Console {
         self.format == Format::Human && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
     }
 
-    /// Says why stdbctl failed. A reader that is gone does not read this either.
-    pub(crate) fn show(&self, error: &CliError) {
-        drop(anstream::stderr().write_all(error::render(error).as_bytes()));
-    }
-
     /// Says what a run cost, if that was asked for.
     pub(crate) fn show_cost(&self, stats: &RunStats) {
         if self.stats {
@@ -72,4 +67,9 @@ pub(crate) fn written(result: io::Result<()>) -> Result<(), CliError> {
         }
         _ => Ok(()),
     }
+}
+
+/// Says why stdbctl failed. A reader that is gone does not read this either.
+pub(crate) fn show(error: &CliError) {
+    drop(anstream::stderr().write_all(error::render(error).as_bytes()));
 }

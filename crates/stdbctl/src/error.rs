@@ -90,12 +90,10 @@ pub(crate) fn render(error: &CliError) -> String {
         text.push_str(block.trim_end());
         text.push('\n');
     }
-    for hint in &error.hints {
-        text.push_str(&format!("{GOOD}try:{GOOD:#} {}\n", clean::line(hint)));
-    }
+    let hints = error.hints.iter().map(|hint| format!("{GOOD}try:{GOOD:#} {}\n", clean::line(hint)));
+    text.extend(hints);
     let firsts: Vec<_> = chain.iter().map(|cause| cause.lines().next().unwrap_or_default()).collect();
-    text.push_str(&format!("{BAD}error:{BAD:#} {}\n", firsts.join(": ")));
-    text
+    text + &format!("{BAD}error:{BAD:#} {}\n", firsts.join(": "))
 }
 
 /// An error and its sources in one line.

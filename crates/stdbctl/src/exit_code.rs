@@ -74,11 +74,8 @@ impl From<ExitCode> for std::process::ExitCode {
 
 /// The table at the end of `--help`.
 pub(crate) fn help_section() -> String {
-    let mut text = String::from("Exit codes:\n");
-    for (code, meaning) in MEANINGS {
-        text.push_str(&format!("  {:>3}  {meaning}\n", code.number()));
-    }
-    text
+    let lines = MEANINGS.map(|(code, meaning)| format!("  {:>3}  {meaning}\n", code.number()));
+    format!("Exit codes:\n{}", lines.concat())
 }
 
 #[cfg(test)]

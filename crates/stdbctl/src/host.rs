@@ -81,19 +81,19 @@ impl Host for SshHost {
         &self.name
     }
 
-    fn run<'a>(
-        &'a self,
+    fn run(
+        &self,
         stdin: Vec<Stdin>,
         output: mpsc::Sender<Output>,
-    ) -> BoxFuture<'a, Result<Ending, HostError>> {
+    ) -> BoxFuture<'_, Result<Ending, HostError>> {
         Box::pin(async move { exec(&self.session, BOOTSTRAP, stdin::reader(stdin).await?, output).await })
     }
 
-    fn run_fresh<'a>(
-        &'a self,
+    fn run_fresh(
+        &self,
         stdin: Vec<Stdin>,
         output: mpsc::Sender<Output>,
-    ) -> BoxFuture<'a, Result<Ending, HostError>> {
+    ) -> BoxFuture<'_, Result<Ending, HostError>> {
         Box::pin(async move {
             let stdin = stdin::reader(stdin).await?;
             let session = open(self.options.clone()).await?;

@@ -23,7 +23,7 @@ pub(crate) fn trust(screen: &MultiProgress, key: &HostKeyPrompt) -> bool {
     let HostKeyPrompt { host, address, key_type, fingerprint, .. } = key;
     let mut text = format!("The key of {host} ({address}) is not known: {key_type} {fingerprint}\n");
     if !key.other_types.is_empty() {
-        text.push_str(&format!("Known for it are keys of other types: {}\n", key.other_types.join(", ")));
+        text = format!("{text}Known for it are keys of other types: {}\n", key.other_types.join(", "));
     }
     let question = "Is it the right one? If so it is recorded".to_owned();
     ask(screen, &clean::text(&text), question).unwrap_or(false)

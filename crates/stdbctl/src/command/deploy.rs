@@ -42,7 +42,9 @@ pub(super) async fn run(args: DeployArgs, console: &Console) -> Result<ExitCode,
     recorded?;
     verified?;
     if console.format == Format::Human && !console.quiet {
-        changed.iter().for_each(|host| say_what_next(host, &site));
+        for host in changed {
+            say_what_next(host, &site);
+        }
     }
     Ok(ExitCode::Done)
 }

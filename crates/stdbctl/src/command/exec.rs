@@ -1,7 +1,7 @@
 //! `stdbctl exec`: one command on all hosts at once.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use futures_util::future::join_all;
@@ -43,7 +43,9 @@ pub(super) async fn run(args: ExecArgs, console: &Console) -> Result<ExitCode, C
         join_all(places.into_iter().map(|(host, place)| part(host, place, &command, &report, started))).await;
 
     let mut stats = RunStats { seconds: started.elapsed().as_secs_f64(), ..RunStats::default() };
-    parts.iter().for_each(|part| stats.add(part.stats));
+    for part in &parts {
+        stats.add(part.stats);
+    }
     let report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
     written(report.done(counts(&parts), stats))?;
     console.show_cost(&stats);
@@ -58,24 +60,22 @@ async fn part(
     started: Instant,
 ) -> Part {
     let (sender, mut output) = mpsc::channel(PIECES);
-    let show = |act: &mut dyn FnMut(&mut ExecReport)| {
-        act(&mut report.lock().unwrap_or_else(PoisonError::into_inner))
-    };
     let shown = async {
         while let Some(piece) = output.recv().await {
-            let mut piece = Some(piece);
-            show(&mut |report| piece.take().into_iter().for_each(|piece| report.output(&host, piece)));
+            lock(report).output(&host, piece);
         }
     };
     let (result, ()) = tokio::join!(place.exec(command, sender), shown);
     let (result, stats) = split(result);
     match &result {
-        Ok(ending) => show(&mut |report| report.finished(&host, ending, started.elapsed().as_secs_f64())),
-        Err(failure) => {
-            show(&mut |report| report.failed(&host, &in_one_line(failure), failure.hints()));
-        }
+        Ok(ending) => lock(report).finished(&host, ending, started.elapsed().as_secs_f64()),
+        Err(failure) => lock(report).failed(&host, &in_one_line(failure), failure.hints()),
     }
     Part { host, result, stats }
+}
+
+fn lock(report: &Mutex<ExecReport>) -> MutexGuard<'_, ExecReport> {
+    report.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn split(result: Result<(Ending, Stats), HostError>) -> (Result<Ending, Failure>, Stats) {

@@ -19,14 +19,14 @@ const TICK: Duration = Duration::from_millis(100);
 pub(crate) struct Bars {
     result: Option<Writer>,
     screen: MultiProgress,
-    bars: BTreeMap<String, ProgressBar>,
+    by_host: BTreeMap<String, ProgressBar>,
     ledger: Ledger,
 }
 
 impl Bars {
     /// Bars are drawn on `screen`; at the end the result goes to `result`, if it is wanted.
     pub(crate) fn new(screen: MultiProgress, result: Option<Writer>) -> Self {
-        Self { result, screen, bars: BTreeMap::new(), ledger: Ledger::default() }
+        Self { result, screen, by_host: BTreeMap::new(), ledger: Ledger::default() }
     }
 
     fn start(&mut self, hosts: &[String]) {
@@ -37,12 +37,12 @@ impl Bars {
             bar.set_prefix(format!("{host:<width$}"));
             bar.set_message("connecting");
             bar.enable_steady_tick(TICK);
-            self.bars.insert(host.clone(), bar);
+            self.by_host.insert(host.clone(), bar);
         }
     }
 
     fn plan(&self, plan: &HostPlan) {
-        let Some(bar) = self.bars.get(&plan.host) else { return };
+        let Some(bar) = self.by_host.get(&plan.host) else { return };
         if plan.changes.is_empty() {
             bar.finish_with_message("nothing to do");
             return;
@@ -53,14 +53,14 @@ impl Bars {
     }
 
     fn refresh(&self, name: &str) {
-        if let (Some(bar), Some(host)) = (self.bars.get(name), self.ledger.host(name)) {
+        if let (Some(bar), Some(host)) = (self.by_host.get(name), self.ledger.host(name)) {
             bar.set_message(activity(host));
             bar.enable_steady_tick(TICK);
         }
     }
 
     fn clear(&mut self) {
-        for bar in std::mem::take(&mut self.bars).values() {
+        for bar in std::mem::take(&mut self.by_host).values() {
             bar.finish_and_clear();
         }
     }
@@ -78,20 +78,20 @@ impl Reporter for Bars {
         match &event.kind {
             EventKind::RunStarted { hosts, .. } => self.start(hosts),
             EventKind::HostObserved { host } => {
-                if let Some(bar) = self.bars.get(host) {
+                if let Some(bar) = self.by_host.get(host) {
                     bar.set_message("observed");
                 }
             }
             EventKind::Planned { plans } => plans.iter().for_each(|plan| self.plan(plan)),
             EventKind::TaskStarted { host, .. } | EventKind::Uploaded { host, .. } => self.refresh(host),
             EventKind::TaskFinished { host, .. } => {
-                if let Some(bar) = self.bars.get(host) {
+                if let Some(bar) = self.by_host.get(host) {
                     bar.inc(1);
                 }
                 self.refresh(host);
             }
             EventKind::HostFailed { host, cause, .. } => {
-                if let Some(bar) = self.bars.get(host) {
+                if let Some(bar) = self.by_host.get(host) {
                     bar.finish_and_clear();
                 }
                 // Why the only host failed is the last line of the run.

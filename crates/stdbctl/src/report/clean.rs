@@ -34,7 +34,7 @@ pub(crate) fn event(event: &Event) -> Event {
     match &mut event.kind {
         EventKind::Planned { plans } => plans.iter_mut().for_each(clean_plan),
         EventKind::TaskFinished { outcome: Outcome::Skipped { why } | Outcome::Failed { why }, .. } => {
-            clean(why)
+            clean(why);
         }
         EventKind::HostFailed { cause, hints, .. } => {
             clean(cause);

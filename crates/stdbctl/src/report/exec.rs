@@ -248,3 +248,88 @@ fn keep(written: &mut io::Result<()>, result: io::Result<()>) {
 fn now() -> String {
     jiff::Timestamp::now().to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Paper(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Paper {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Paper {
+        fn text(&self) -> String {
+            String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+        }
+    }
+
+    fn out(bytes: &[u8]) -> Output {
+        Output::Stdout(bytes.to_vec())
+    }
+
+    #[test]
+    fn lines_of_several_hosts_are_not_torn() {
+        let (stdout, stderr) = (Paper::default(), Paper::default());
+        let writer =
+            |paper: &Paper| Box::new(anstream::StripStream::new(Box::new(paper.clone()) as Writer)) as Writer;
+        let form = Form::Prefixed { stdout: writer(&stdout), stderr: writer(&stderr), github: false };
+        let mut report = ExecReport::with_form(form);
+        report.output("a", out(b"one\ntw"));
+        report.output("b", Output::Stderr(b"\x1b[2Joops\n".to_vec()));
+        report.output("a", out(b"o\nthree"));
+        report.finished("a", &Ending::Status(0), 0.5);
+        report.finished("b", &Ending::Signal("KILL".to_owned()), 1.5);
+        assert_eq!(stdout.text(), "a: one\na: two\na: three\n");
+        assert_eq!(stderr.text(), "b: oops\na: exit status 0 (0.5 s)\nb: killed by SIGKILL (1.5 s)\n");
+    }
+
+    #[test]
+    fn one_host_gets_its_own_bytes_through() {
+        let stdout = Paper::default();
+        let form = Form::Plain {
+            stdout: Box::new(stdout.clone()),
+            stderr: Box::new(io::sink()),
+            clean: (false, false),
+        };
+        let mut report = ExecReport::with_form(form);
+        report.output("a", out(b"\x1b[1m\0\xff"));
+        assert_eq!(*stdout.0.lock().unwrap(), b"\x1b[1m\0\xff");
+    }
+
+    #[test]
+    fn json_ends_with_the_same_event_as_any_run() {
+        let paper = Paper::default();
+        let mut report = ExecReport::with_form(Form::Json(Json::new(Box::new(paper.clone()))));
+        report.started(&["a".to_owned()]);
+        report.output("a", out(b"half a li"));
+        report.finished("a", &Ending::Status(3), 0.1);
+        let failed = Counts { failed: 1, ..Counts::default() };
+        report.done(BTreeMap::from([("a".to_owned(), failed)]), RunStats::default()).unwrap();
+        let lines: Vec<serde_json::Value> =
+            paper.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let names: Vec<_> = lines.iter().map(|line| line["event"].as_str().unwrap()).collect();
+        assert_eq!(names, ["run_started", "exec_output", "exec_finished", "run_finished"]);
+        assert_eq!((&lines[1]["text"], &lines[2]["status"]), (&"half a li".into(), &3.into()));
+        assert_eq!(lines[3]["ok"], false);
+    }
+
+    #[test]
+    fn a_line_without_end_is_shown_in_pieces() {
+        let paper = Paper::default();
+        let mut report = ExecReport::with_form(Form::Json(Json::new(Box::new(paper.clone()))));
+        report.output("a", out(&vec![b'x'; LONGEST_LINE + 1]));
+        assert_eq!(paper.text().lines().count(), 1);
+        assert!(report.pending.values().all(Vec::is_empty));
+    }
+}

@@ -62,7 +62,7 @@ impl Reporter for Github {
 pub(crate) fn group(out: &mut dyn Write, plan: &HostPlan) -> io::Result<()> {
     writeln!(out, "::group::{}: {}", data(&plan.host), data(&plan::headline(plan)))?;
     // A line of a diff may look like a workflow command; indented as all of them are, it is none.
-    plan::write(out, plan)?;
+    plan::write_body(out, plan)?;
     writeln!(out, "::endgroup::")
 }
 
@@ -87,7 +87,7 @@ fn summary(ledger: &Ledger, counts: &BTreeMap<String, Counts>, stats: &RunStats)
     text.push_str("|---|---|---|---|---|\n");
     for host in ledger.hosts() {
         let Counts { changed, unchanged, skipped, .. } = counts.get(&host.name).copied().unwrap_or_default();
-        let result = host.failure.as_deref().map_or_else(|| "ok".to_owned(), |cause| cell(cause));
+        let result = host.failure.as_deref().map_or_else(|| "ok".to_owned(), cell);
         let name = cell(&host.name);
         // Writing to a string cannot fail.
         writeln!(text, "| {name} | {changed} | {unchanged} | {skipped} | {result} |").ok();

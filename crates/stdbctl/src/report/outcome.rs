@@ -43,13 +43,12 @@ fn write_host(out: &mut dyn Write, host: &HostLedger, counts: Counts, seconds: f
     let name = &host.name;
     let time = duration(seconds);
     if let Some(failure) = &host.failure {
-        let after = if counts.changed == 0 {
-            "nothing was changed".to_owned()
-        } else {
-            format!("after {}", count(counts.changed, "change"))
+        let after = match counts.changed {
+            0 => String::new(),
+            changed => format!(" after {}", count(changed, "change")),
         };
         let cause = clean::line(failure);
-        return writeln!(out, "{LOUD}{name}{LOUD:#}: {BAD}failed{BAD:#}, {after} ({time}): {cause}");
+        return writeln!(out, "{LOUD}{name}{LOUD:#}: {BAD}failed{BAD:#}{after} ({time}): {cause}");
     }
     if counts.changed == 0 {
         let changes = host.plan.as_ref().map_or(0, |plan| plan.changes.len());

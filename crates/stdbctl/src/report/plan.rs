@@ -13,8 +13,16 @@ use super::style::{BAD, CHANGE, GOOD, LOUD, PLACE, QUIET, count};
 /// # Errors
 /// If it cannot be written.
 pub(crate) fn write(out: &mut dyn Write, plan: &HostPlan) -> io::Result<()> {
+    writeln!(out, "{LOUD}{}{LOUD:#}: {}", plan.host, headline(plan))?;
+    write_body(out, plan)
+}
+
+/// The same without its first line.
+///
+/// # Errors
+/// If it cannot be written.
+pub(crate) fn write_body(out: &mut dyn Write, plan: &HostPlan) -> io::Result<()> {
     let plan = clean::plan(plan);
-    writeln!(out, "{LOUD}{}{LOUD:#}: {}", plan.host, headline(&plan))?;
     for change in &plan.changes {
         write_change(out, change)?;
     }
