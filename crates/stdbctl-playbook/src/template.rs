@@ -14,6 +14,7 @@ macro_rules! embedded {
 const TEMPLATES: &[(&str, &str)] = embedded![
     "certbot-ca.conf",
     "certbot-reload-nginx",
+    "nginx-check.conf",
     "nginx-proxy.conf",
     "nginx-routes.conf",
     "nginx-site.conf",

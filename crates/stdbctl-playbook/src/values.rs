@@ -32,6 +32,8 @@ struct Derived {
     release_url: Option<String>,
     /// The local archive that is uploaded. Empty if the host fetches it.
     release_file: Option<String>,
+    /// The directory on the host that holds the certificate.
+    certificate_dir: String,
     /// The certificate's path on the host.
     certificate: String,
     /// Its key's path on the host.
@@ -66,6 +68,7 @@ impl Derived {
             release_file: release.archive.clone().filter(|_| release.source == Source::Archive),
             certificate: format!("{directory}/fullchain.pem"),
             certificate_key: format!("{directory}/privkey.pem"),
+            certificate_dir: directory,
         }
     }
 }
