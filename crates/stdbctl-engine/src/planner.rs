@@ -20,8 +20,17 @@ pub(crate) struct Changes<'a> {
 
 /// What must be known of a host to plan it.
 pub(crate) fn probes(graph: &Graph) -> Probes {
+    probes_of(graph, |task| !matches!(task.resource, Resource::Require(_)))
+}
+
+/// What must be known of a host before it is changed, beyond what its plan needed.
+pub(crate) fn requirement_probes(graph: &Graph) -> Probes {
+    probes_of(graph, |task| matches!(task.resource, Resource::Require(_)))
+}
+
+fn probes_of(graph: &Graph, wanted: impl Fn(&Task) -> bool) -> Probes {
     let mut probes = Probes::default();
-    for task in active(graph) {
+    for task in active(graph).filter(|task| wanted(task)) {
         task.resource.kind().probe(&task.id, graph, &mut probes);
     }
     probes

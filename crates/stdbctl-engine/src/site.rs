@@ -9,7 +9,7 @@ use crate::conversation::{Conversation, ConversationError};
 use crate::event::{Counts, EventKind, Outcome, Sender};
 use crate::graph::Graph;
 use crate::host::{Ending, Host};
-use crate::observe::{Observation, hex};
+use crate::observe::{Observation, Probes, hex};
 use crate::planner::{self, Changes};
 use crate::record::Record;
 use crate::resource::Resource;
@@ -50,12 +50,8 @@ impl Site {
 
     async fn look(&mut self, options: &Options, events: &Sender) -> Result<(), Failure> {
         let Some(host) = self.host.clone() else { return Ok(()) };
-        let nonce = random_name()?;
-        let probes = planner::probes(&self.graph);
-        let said = Conversation::hold(&*host, &nonce, script::observe(&nonce, &probes), |_| ()).await;
-        let said = whole(said)?;
+        self.seen = observe(&*host, &planner::probes(&self.graph)).await?;
         events.send(EventKind::HostObserved { host: self.report.host.clone() });
-        self.seen = Observation::read(&said.records);
         self.report.machine.clone_from(&self.seen.host.machine);
         let changes = planner::plan(&self.graph, &self.seen);
         self.report.counts.unchanged = changes.unchanged;
@@ -65,8 +61,9 @@ impl Site {
         if changes.list.is_empty() {
             return Ok(());
         }
-        let outside = outside(&self.graph, &*host, options).await;
-        let problems = planner::problems(&self.graph, &self.seen, &outside);
+        // Asked apart, so that a host with nothing to do is not asked at all.
+        let seen = observe(&*host, &planner::requirement_probes(&self.graph)).await?;
+        let problems = planner::problems(&self.graph, &seen, &outside(&self.graph, &*host, options).await);
         if problems.is_empty() { Ok(()) } else { Err(Failure::Requirements(problems)) }
     }
 
@@ -152,6 +149,13 @@ impl Site {
         events.send(EventKind::HostFailed { host, cause: failure.cause(), hints: failure.hints() });
         self.report.failure = Some(failure);
     }
+}
+
+/// Runs the script that looks.
+async fn observe(host: &dyn Host, probes: &Probes) -> Result<Observation, Failure> {
+    let nonce = random_name()?;
+    let said = whole(Conversation::hold(host, &nonce, script::observe(&nonce, probes), |_| ()).await)?;
+    Ok(Observation::read(&said.records))
 }
 
 /// Reads the records of a changing script as they come.

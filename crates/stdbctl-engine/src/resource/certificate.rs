@@ -107,8 +107,8 @@ impl Kind for Certificate {
             task,
             format!(
                 "cd {live} 2>/dev/null && [ -s privkey.pem ] && [ -s fullchain.pem ] || exit 0\necho pem\n\
-                 openssl x509 -in fullchain.pem -noout -enddate -ext subjectAltName | sed 's/^ *DNS:/names DNS:/'\n\
-                 openssl x509 -in fullchain.pem -noout -checkend {MARGIN_SECONDS} >/dev/null && echo lasts\n\
+                 openssl x509 -in fullchain.pem -noout -enddate -ext subjectAltName -checkend {MARGIN_SECONDS} |\n\
+                 sed 's/^ *DNS:/names DNS:/; s/^Certificate will not expire$/lasts/'\n\
                  grep '^server = ' {renewal}\n:"
             ),
             true,

@@ -55,9 +55,9 @@ impl Kind for Http {
         let details =
             vec![format!("until {} answers {}, {} s at most", self.url, self.status, self.within_seconds)];
         let failure = quote(&format!("{} does not answer {}", self.url, self.status));
-        let units = lines(services(planning).map(|name| format!("unit_words {}", quote(name))));
+        let units = lines(services(planning).map(|name| format!("unit_words {} \"$since\"", quote(&name))));
         let script = format!(
-            "answers() {{ [ \"$({})\" = {} ]; }}\nwait_for {} answers || {{\n{units}echo {failure}\nexit 1\n}}",
+            "since=$(date +%s)\nanswers() {{ [ \"$({})\" = {} ]; }}\nwait_for {} answers || {{\n{units}echo {failure}\nexit 1\n}}",
             self.ask(),
             self.status,
             self.within_seconds,
@@ -67,9 +67,9 @@ impl Kind for Http {
 }
 
 /// The services that should be behind the address: their words say why it does not answer.
-fn services<'a>(planning: &Planning<'a>) -> impl Iterator<Item = &'a str> {
+fn services(planning: &Planning<'_>) -> impl Iterator<Item = String> {
     planning.graph.ancestors(&planning.task.id).into_iter().filter_map(|task| match &task.resource {
-        Resource::Service(service) => Some(service.name.as_str()),
+        Resource::Service(service) => Some(service.unit()),
         _ => None,
     })
 }

@@ -206,7 +206,7 @@ impl Service {
             ("start", OnChange::Restart) => "restart",
             (verb, _) => verb,
         };
-        let mut script = format!("systemctl {verb} {name} || {{\nunit_words {name}\nexit 1\n}}\n");
+        let mut script = format!("turn_unit {verb} {name}\n");
         if !self.with.is_empty() && verb != "stop" {
             let words = self.stamp_words(graph);
             let _ = writeln!(script, "stamp {} {name} {words}", quote(task));

@@ -335,10 +335,18 @@ enable_firewall() {
   fi
 }
 
-# unit_words UNIT: why a unit is not running, in its own words.
+# turn_unit VERB UNIT: starts, restarts, reloads or stops it; if that fails, it says why in its own words.
+turn_unit() {
+  since=$(date +%s)
+  systemctl "$1" -- "$2" 2>"$run/turn.$number" && return
+  cat "$run/turn.$number"
+  unit_words "$2" "$since"
+  return 1
+}
+
+# unit_words UNIT SINCE: what it has logged, without what systemd says about it.
 unit_words() {
-  systemctl status --no-pager --lines=0 -- "$1" || :
-  journalctl --no-pager -q -o cat -n 20 -u "$1" || :
+  journalctl --no-pager -q -o cat -n 15 --since="@$2" _SYSTEMD_UNIT="$1" || :
 }
 
 # wait_for SECONDS COMMAND...: until it succeeds.

@@ -35,7 +35,23 @@ see_files() {
 see_packages() {
   # The braces are dpkg-query's.
   # shellcheck disable=SC2016
-  rec packages "$(dpkg-query -W -f '${Package}|${db:Status-Abbrev}|${Version}\n' "$@" 2>/dev/null)"
+  packages=$(dpkg-query -W -f '${Package}|${db:Status-Abbrev}|${Version}\n' "$@" 2>/dev/null)
+  rec packages "$packages"
+}
+
+# simulate NAME...: what apt would install, if one of them is missing. It takes half a second to say.
+simulate() {
+  for name; do
+    case "
+$packages" in
+      *"
+$name|ii"*) ;;
+      *)
+        apt-get -s -qq install --no-install-recommends "$@" 2>/dev/null | sed -n 's/^Inst //p'
+        return
+        ;;
+    esac
+  done
 }
 
 # see_extra KIND COMMAND: what it prints, and its exit status in the last line.
