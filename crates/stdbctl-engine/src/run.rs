@@ -84,7 +84,7 @@ pub enum Failure {
     #[error("the host has changed since the plan was made")]
     Stale,
     /// A task failed, in the host's own words.
-    #[error("{title}: {why}")]
+    #[error("{title}: {}", last_line(why))]
     Task {
         /// The task's id.
         task: String,
@@ -105,6 +105,11 @@ pub enum Failure {
     /// The host answered something that is not an answer.
     #[error("the host's answer could not be read: {0}")]
     Protocol(String),
+}
+
+/// The words in full come with the task's end; the last of them is nearest to the cause.
+fn last_line(words: &str) -> &str {
+    words.trim().lines().last().unwrap_or_default().trim()
 }
 
 impl Failure {
