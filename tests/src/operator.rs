@@ -247,14 +247,16 @@ impl std::fmt::Display for Run {
     }
 }
 
-/// The text with long lines cut: a whole plan is one line.
+/// The end of the text with long lines cut: a whole plan is one line.
 fn shortened(text: &str) -> String {
-    const LONGEST: usize = 1500;
+    const LONGEST: usize = 600;
+    const MOST: usize = 60;
     let cut = |line: &str| match line.char_indices().nth(LONGEST) {
         Some((at, _)) => format!("{}... ({} bytes)", line.get(..at).unwrap_or_default(), line.len()),
         None => line.to_owned(),
     };
-    text.lines().map(cut).collect::<Vec<_>>().join("\n")
+    let skipped = text.lines().count().saturating_sub(MOST);
+    text.lines().skip(skipped).map(cut).collect::<Vec<_>>().join("\n")
 }
 
 /// A `stdbctl` that is still running. Dropping it kills it.

@@ -72,12 +72,13 @@ fn wrong_archives(host: &LabHost, operator: &Operator, deploy: &Deploy<'_>) {
     run.failed(1, &["sha256", &zeros]);
     let garbage = operator.write("garbage.tar.gz", "this is not an archive\n");
     let archive = format!("spacetimedb.archive={}", garbage.display());
-    let run = deploy(&host.wish(), &["--set", "spacetimedb.source=archive", "--set", &archive]);
-    run.failed(1, &["archive"]);
-    let left = host.sh("ls -A /stdb/bin");
-    assert_eq!(left, "", "nothing half unpacked is left");
-    let run = deploy(&host.wish(), &["--version", "9.9.9"]);
-    run.failed(1, &["9.9.9"]);
+    let run = deploy(
+        &host.wish(),
+        &["--version", "9.9.8", "--set", "spacetimedb.source=archive", "--set", &archive],
+    );
+    run.failed(1, &["9.9.8", "not a release archive"]);
+    deploy(&host.wish(), &["--version", "9.9.9"]).failed(1, &["9.9.9", "404"]);
+    assert_eq!(host.sh("ls -A /stdb/bin"), "1.3.0\ncurrent\n", "nothing half unpacked is left");
 }
 
 fn ca_refuses(host: &LabHost, deploy: &Deploy<'_>) {
