@@ -7,6 +7,8 @@
 mod change;
 mod conversation;
 pub mod event;
+#[cfg(test)]
+mod fixtures;
 pub mod graph;
 pub mod host;
 pub mod local;

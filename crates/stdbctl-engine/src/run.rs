@@ -117,10 +117,6 @@ impl Failure {
     pub fn cause(&self) -> String {
         match self {
             Self::Connect(error) => error.chain(),
-            // The host's words in full came with the task's end; the last of them is nearest to the cause.
-            Self::Task { title, why, .. } => {
-                format!("{title}: {}", why.trim().lines().last().unwrap_or_default())
-            }
             other => other.to_string(),
         }
     }

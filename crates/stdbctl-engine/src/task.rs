@@ -94,7 +94,7 @@ pub enum TaskSpecError {
     },
 }
 
-const KINDS: &str = "require, package, user, group, directory, file, absent, symlink, archive, service, firewall, \
+pub(crate) const KINDS: &str = "require, package, user, group, directory, file, absent, symlink, archive, service, firewall, \
                      certificate, command, http";
 
 /// One task of one host.
