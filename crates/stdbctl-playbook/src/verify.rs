@@ -3,12 +3,14 @@
 mod client;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -243,13 +245,20 @@ fn websocket(answer: &Answer) -> Finding {
 
 async fn port_closed(client: &Client) -> Finding {
     let options = client.options();
-    let addresses = client.addresses(options.ports.spacetimedb).await?;
-    for address in addresses {
-        if let Ok(Ok(_)) = timeout(PORT_PATIENCE.min(options.timeout), TcpStream::connect(address)).await {
-            return Err(format!("{address} accepts connections: everyone can do everything there"));
+    for address in client.addresses(options.ports.spacetimedb).await? {
+        if let Ok(Ok(true)) = timeout(PORT_PATIENCE.min(options.timeout), answers(address)).await {
+            return Err(format!("{address} answers: everyone can do everything there"));
         }
     }
-    Ok("no connection".to_owned())
+    Ok("no answer".to_owned())
+}
+
+/// Whether anything at all is answered. A connection alone proves nothing: forwarders take it before they look
+/// whether somebody is there.
+async fn answers(address: SocketAddr) -> io::Result<bool> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(b"GET /v1/ping HTTP/1.0\r\n\r\n").await?;
+    Ok(stream.read(&mut [0; 1]).await? > 0)
 }
 
 #[cfg(test)]
