@@ -107,7 +107,7 @@ pub async fn connect(options: ConnectOptions) -> Result<Session, ConnectError> {
         line.counter.opening().split(|byte| *byte == b'\n').any(|l| l.starts_with(b"SSH-2.0-OpenSSH_"));
     let session = Session::new(line, peer, patience);
     match &options.first_command {
-        Some(command) if is_openssh => session.start_first(command),
+        Some(command) if is_openssh => session.start_first(command).await,
         Some(command) => session.start_ahead(command),
         None => {}
     }

@@ -1,5 +1,8 @@
 //! Quoting for a POSIX shell.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 /// A NUL byte cannot be part of an argument, however it is quoted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an argument contains a NUL byte")]
@@ -36,6 +39,30 @@ where
     Ok(quoted?.join(" "))
 }
 
+/// The longest line that any system passes on as one argument: Linux stops at 128 KiB.
+const LONGEST_LINE: usize = 120_000;
+/// Old csh knows no longer words.
+const LONGEST_WORD: usize = 900;
+
+/// A line that runs a command with this standard input, which it carries itself; none if it would get too long.
+///
+/// OpenSSH takes no input before the command runs, so input sent in the ordinary way is one round trip late.
+/// The price: everybody on the host can see it in the list of processes, so it must hold no secret. The host
+/// needs `base64`, of the coreutils.
+pub fn with_input(command: &str, input: &[u8]) -> Result<Option<String>, NulInArgument> {
+    let input = STANDARD.encode(input);
+    let command = quote(command)?;
+    let mut line = format!(r#"sh -c 'for w; do printf %s "$w"; done | base64 -d | eval "$0"' {command}"#);
+    let mut rest = input.as_str();
+    while !rest.is_empty() {
+        let (word, after) = rest.split_at(LONGEST_WORD.min(rest.len()));
+        line.push(' ');
+        line.push_str(word);
+        rest = after;
+    }
+    Ok((line.len() <= LONGEST_LINE).then_some(line))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,6 +84,17 @@ mod tests {
                 arguments.iter().flat_map(|a| a.bytes().chain(std::iter::once(0))).collect();
             prop_assert_eq!(echoed_by_sh(&join(&arguments).unwrap()), expected);
         }
+    }
+
+    #[test]
+    fn a_line_carries_its_input() {
+        for length in [0, 1, 899, 5000, 80_000] {
+            let input: Vec<u8> = (0..length).map(|number: u32| number.to_le_bytes()[0]).collect();
+            let line = with_input(r#"cat; echo "it's over""#, &input).unwrap().unwrap();
+            let output = Command::new("sh").arg("-c").arg(line).output().unwrap();
+            assert!(output.stdout == [&input, &b"it's over\n"[..]].concat(), "{length}");
+        }
+        assert_eq!(with_input("cat", &[7; 100_000]), Ok(None));
     }
 
     #[test]

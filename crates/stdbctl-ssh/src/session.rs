@@ -1,8 +1,9 @@
 //! One connection to one host, on which commands run side by side.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use russh::client::{Handle, Msg};
@@ -97,7 +98,9 @@ impl Session {
     /// Returns at once. Called again before that command, or while eight run, it does nothing.
     pub fn open_ahead(&self) {
         let line = Arc::clone(&self.line);
-        self.begin(None, async move { line.open().await });
+        if line.free.available_permits() > 0 {
+            self.begin(None, async move { line.open().await });
+        }
     }
 
     /// Begins to run a command whose input and output will be those of the next [`Session::exec`] of the very
@@ -107,14 +110,26 @@ impl Session {
     /// Returns at once, and does nothing where [`Session::open_ahead`] would do nothing.
     pub fn start_ahead(&self, command: &str) {
         let (line, text) = (Arc::clone(&self.line), command.to_owned());
-        self.begin(Some(command.to_owned()), async move { line.start(&text).await });
+        if line.free.available_permits() > 0 {
+            self.begin(Some(command.to_owned()), async move { line.start(&text).await });
+        }
     }
 
     /// The same for the first command, which an OpenSSH server gets in one flight with the request for a channel.
-    pub(crate) fn start_first(&self, command: &str) {
+    ///
+    /// Returns when the request for the channel is on its way: it must be the connection's first, or the command
+    /// would go to the channel of another.
+    pub(crate) async fn start_first(&self, command: &str) {
         self.line.shared.set_first_command(command.to_owned());
         let (line, text) = (Arc::clone(&self.line), command.to_owned());
-        self.begin(Some(command.to_owned()), async move { line.start_first(&text).await });
+        let mut opening = Box::pin(async move { line.start_first(&text).await });
+        let ready = poll_fn(|context| Poll::Ready(opening.as_mut().poll(context))).await;
+        self.begin(Some(command.to_owned()), async move {
+            match ready {
+                Poll::Ready(opened) => opened,
+                Poll::Pending => opening.await,
+            }
+        });
     }
 
     fn begin<F>(&self, command: Option<String>, opening: F)
@@ -122,7 +137,7 @@ impl Session {
         F: Future<Output = Result<Opened, CommandError>> + Send + 'static,
     {
         let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
-        if ahead.is_none() && self.line.free.available_permits() > 0 {
+        if ahead.is_none() {
             *ahead = Some(Ahead { command, opening: tokio::spawn(opening) });
         }
     }
