@@ -193,16 +193,6 @@ async fn a_server_that_says_nothing_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_port_that_is_accepted_by_a_proxy_and_led_nowhere_is_closed() {
-    let listener = TcpListener::bind((LOOPBACK, 0)).await.unwrap();
-    let spacetimedb = listener.local_addr().unwrap().port();
-    tokio::spawn(async move { while listener.accept().await.is_ok() {} });
-    let ports = Ports { http: serve(redirecting, false).await, https: serve(sound, true).await, spacetimedb };
-    let report = verify(&options("db.example.com", ports)).await.unwrap();
-    assert!(report.ok(), "{}", told(&report));
-}
-
-#[tokio::test]
 async fn patience_outlasts_a_server_that_is_not_ready_yet() {
     static ASKED: AtomicUsize = AtomicUsize::new(0);
     fn late(request: &str) -> (u16, &'static str, &'static str) {
