@@ -69,6 +69,7 @@ pub(super) async fn after_deploy(
         // The events are over: what failed is in the last line and the exit code.
         Format::Json => Ok(()),
         Format::Human if console.quiet => Ok(()),
+        Format::Human if console.verbose == 0 => sum_up(&mut anstream::stdout(), &reports),
         format => write(&mut anstream::stdout(), &reports, format),
     };
     written(result)?;
@@ -126,13 +127,26 @@ fn write(out: &mut dyn Write, reports: &[SiteReport], format: Format) -> io::Res
     }
 }
 
+/// One line for a site that is as it should be, all for any other.
+fn sum_up(out: &mut dyn Write, reports: &[SiteReport]) -> io::Result<()> {
+    reports.iter().try_for_each(|report| {
+        if !report.ok {
+            return write_report(out, report);
+        }
+        let checks = count(report.checks.len(), "check");
+        writeln!(out, "{LOUD}{}{LOUD:#} {GOOD}serves as it should{GOOD:#} ({checks})", report.url)
+    })
+}
+
 fn write_report(out: &mut dyn Write, report: &SiteReport) -> io::Result<()> {
     let verdict = if report.ok { "serves as it should" } else { "does not serve as it should" };
     writeln!(out, "{LOUD}{}{LOUD:#} {verdict}", report.url)?;
+    let width = report.checks.iter().map(|check| check.name.chars().count()).max().unwrap_or(0).min(50);
     for check in &report.checks {
         let (style, word) = if check.ok { (GOOD, "ok    ") } else { (BAD, "failed") };
         let detail = clean::line(&check.detail);
-        writeln!(out, "  {style}{word}{style:#}  {}  {QUIET}{detail}{QUIET:#}", clean::line(&check.name))?;
+        let name = clean::line(&check.name);
+        writeln!(out, "  {style}{word}{style:#}  {name:<width$}  {QUIET}{detail}{QUIET:#}")?;
     }
     Ok(())
 }
@@ -143,8 +157,8 @@ fn failed(report: &SiteReport) -> impl Iterator<Item = &Check> {
 
 fn error(reports: &[SiteReport]) -> Option<CliError> {
     let told = reports.iter().filter(|report| !report.ok).map(|report| {
-        let checks: Vec<_> =
-            failed(report).map(|check| format!("{}: {}", check.name, check.detail)).collect();
+        let told = |check: &Check| format!("expected that {}; found: {}", check.name, check.detail);
+        let checks: Vec<_> = failed(report).map(told).collect();
         let first = checks.first().cloned().unwrap_or_default();
         match checks.len() {
             0 | 1 => format!("{}: {first}", report.url),
@@ -155,12 +169,8 @@ fn error(reports: &[SiteReport]) -> Option<CliError> {
     if told.is_empty() {
         return None;
     }
-    let error = CliError::new(ExitCode::Verify, format!("not true from here: {}", told.join("; ")));
-    Some(
-        error.hint(
-            "`stdbctl deploy` mends what is wrong on the host; DNS and a provider's firewall it cannot",
-        ),
-    )
+    let error = CliError::new(ExitCode::Verify, format!("verification failed: {}", told.join("; ")));
+    Some(error.hint("`stdbctl deploy` mends the host; it cannot mend DNS or a provider's firewall"))
 }
 
 #[cfg(test)]
@@ -213,7 +223,7 @@ mod tests {
         let text = anstream::adapter::strip_str(&render(&error)).to_string();
         assert!(
             text.contains(
-                "error: not true from here: https://example.com: 2 checks failed, the first: check 1"
+                "error: verification failed: https://example.com: 2 checks failed, the first: expected that check 1; found: it"
             ),
             "{text}"
         );

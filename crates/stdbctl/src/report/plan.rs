@@ -51,7 +51,7 @@ pub(crate) fn headline(plan: &HostPlan) -> String {
 
 fn write_change(out: &mut dyn Write, change: &PlannedChange) -> io::Result<()> {
     let (sign, style) = sign(change.action);
-    let estimate = if change.exact { "" } else { " (an estimate: only doing it will tell)" };
+    let estimate = if change.exact { "" } else { " (an estimate)" };
     writeln!(out, "  {style}{sign}{style:#} {}{QUIET}{estimate}{QUIET:#}", change.title)?;
     for line in change.details.iter().flat_map(|detail| detail.lines()) {
         writeln!(out, "      {line}")?;
