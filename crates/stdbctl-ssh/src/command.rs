@@ -50,12 +50,27 @@ pub enum Ending {
     Lost(String),
 }
 
-/// Closes the channel unless the server has done so: russh leaves a dropped channel open on the server.
-struct Closer(Option<Arc<ChannelWriteHalf<Msg>>>);
+/// The sending side of a channel. Dropping it closes the channel: russh would leave it open on the server.
+pub(crate) struct Sending {
+    channel: Arc<ChannelWriteHalf<Msg>>,
+    closed: bool,
+}
 
-impl Drop for Closer {
+impl Sending {
+    pub(crate) fn new(channel: ChannelWriteHalf<Msg>) -> Self {
+        Self { channel: Arc::new(channel), closed: false }
+    }
+
+    /// Asks the server to run a command, without waiting for what it says to that.
+    pub(crate) async fn start(&self, command: &str) -> Result<(), russh::Error> {
+        self.channel.exec(true, command).await
+    }
+}
+
+impl Drop for Sending {
     fn drop(&mut self) {
-        if let (Some(channel), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+        if let (false, Ok(runtime)) = (self.closed, tokio::runtime::Handle::try_current()) {
+            let channel = Arc::clone(&self.channel);
             runtime.spawn(async move { channel.close().await });
         }
     }
@@ -81,10 +96,7 @@ pub(crate) async fn run<R>(
 where
     R: AsyncRead + Unpin + Send,
 {
-    let Opened { channel, share, started } = opened;
-    let (reader, writer) = channel.split();
-    let writer = Arc::new(writer);
-    let mut closer = Closer(Some(Arc::clone(&writer)));
+    let Opened { reader, mut writer, share, started } = opened;
     // A task of its own: a channel that nobody reads stops all others of the connection.
     let gone = Arc::clone(&shared);
     let mut draining = Draining(tokio::spawn(async move {
@@ -92,11 +104,11 @@ where
         drain(reader, output, &shared).await
     }));
     // The answer to the request is not waited for: it comes with the first output.
-    if !started && writer.exec(true, command).await.is_err() {
+    if !started && writer.start(command).await.is_err() {
         return Err(CommandError::Gone(gone.reason()));
     }
     let ended = {
-        let feeding = feed(&writer, stdin);
+        let feeding = feed(&writer.channel, stdin);
         tokio::pin!(feeding);
         tokio::select! {
             ended = &mut draining.0 => Some(ended),
@@ -111,9 +123,7 @@ where
         None => (&mut draining.0).await,
     };
     let ending = ended.map_err(|_| CommandError::Gone(gone.reason()))?;
-    if ending.is_ok() {
-        closer.0 = None;
-    }
+    writer.closed = ending.is_ok();
     ending
 }
 

@@ -92,6 +92,7 @@ pub async fn connect(options: ConnectOptions) -> Result<Session, ConnectError> {
     }
     let patience = options.connect_timeout;
     let (stream, peer) = dial(&options.target, options.address, patience).await?;
+    tracing::debug!(%peer, host, "connected");
     let mut line = agree(&options, stream, peer).await?;
     let login = Login {
         handle: &mut line.handle,
@@ -103,6 +104,7 @@ pub async fn connect(options: ConnectOptions) -> Result<Session, ConnectError> {
         patience,
     };
     login.run(identities).await?;
+    tracing::debug!(%peer, user, stats = ?line.counter.stats(), "logged in");
     let is_openssh =
         line.counter.opening().split(|byte| *byte == b'\n').any(|l| l.starts_with(b"SSH-2.0-OpenSSH_"));
     let session = Session::new(line, peer, patience);

@@ -87,13 +87,12 @@ fn finds_the_lines_that_openssh_finds() {
         "[a.example.com]:2222",
         "other.org",
     ];
-    let mut text = String::from("# a comment\n\n");
-    for field in fields {
-        text += &format!("{field} {KEY_A} comment with words\n");
-    }
-    text += &format!("  spaced.example.com \t {KEY_A}\n@revoked *.example.com {KEY_B}\n");
-    text +=
-        &format!("@cert-authority *.example.com\t{KEY_B}\nnot a line at all\nbroken.org ssh-ed25519 AAAA\n");
+    let listed: Vec<_> = fields.iter().map(|field| format!("{field} {KEY_A} comment with words")).collect();
+    let text = format!(
+        "# a comment\n\n{}\n  spaced.example.com \t {KEY_A}\n@revoked *.example.com {KEY_B}\n\
+         @cert-authority *.example.com\t{KEY_B}\nnot a line at all\nbroken.org ssh-ed25519 AAAA\n",
+        listed.join("\n")
+    );
     for name in names {
         assert_eq!(found_here(&text, name), found_by_keygen(&text, name), "{name}");
     }
@@ -121,7 +120,8 @@ proptest! {
         lists in prop::collection::vec("!?[ab*?.]{1,5}(,!?[ab*?.]{1,4}){0,3}", 1..12),
         name in "[ab.]{1,6}",
     ) {
-        let text: String = lists.iter().map(|list| format!("{list} {KEY_A}\n")).collect();
+        let lines: Vec<_> = lists.iter().map(|list| format!("{list} {KEY_A}\n")).collect();
+        let text = lines.concat();
         prop_assert_eq!(found_here(&text, &name), found_by_keygen(&text, &name), "{}", text);
     }
 

@@ -94,7 +94,7 @@ mod tests {
             let output = Command::new("sh").arg("-c").arg(line).output().unwrap();
             assert!(output.stdout == [&input, &b"it's over\n"[..]].concat(), "{length}");
         }
-        assert_eq!(with_input("cat", &[7; 100_000]), Ok(None));
+        assert_eq!(with_input("cat", &vec![7; 100_000]), Ok(None));
     }
 
     #[test]

@@ -6,15 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use russh::client::{Handle, Msg};
-use russh::{Channel, ChannelOpenFailure, Disconnect};
+use russh::client::Handle;
+use russh::{ChannelOpenFailure, ChannelReadHalf, Disconnect};
 use tokio::io::AsyncRead;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::client::{Client, Shared};
-use crate::command::{self, Chunk, Ending};
+use crate::command::{self, Chunk, Ending, Sending};
 use crate::connect::Line;
 use crate::count::{Counter, Cutter, Stats};
 use crate::error::{CommandError, Step};
@@ -50,7 +50,8 @@ struct Ahead {
 
 /// A channel of the connection, and its share of what the server allows.
 pub(crate) struct Opened {
-    pub(crate) channel: Channel<Msg>,
+    pub(crate) reader: ChannelReadHalf,
+    pub(crate) writer: Sending,
     pub(crate) share: OwnedSemaphorePermit,
     /// The command has been sent already.
     pub(crate) started: bool,
@@ -187,7 +188,10 @@ impl Opener {
     async fn open(&self) -> Result<Opened, CommandError> {
         let share = Arc::clone(&self.free).acquire_owned().await.map_err(|_| self.gone())?;
         match timeout(self.patience, self.handle.channel_open_session()).await {
-            Ok(Ok(channel)) => Ok(Opened { channel, share, started: false }),
+            Ok(Ok(channel)) => {
+                let (reader, writer) = channel.split();
+                Ok(Opened { reader, writer: Sending::new(writer), share, started: false })
+            }
             Ok(Err(russh::Error::ChannelOpenFailure(failure))) => {
                 Err(CommandError::Channel(describe(&failure)))
             }
@@ -210,7 +214,7 @@ impl Opener {
     }
 
     async fn send(&self, opened: Opened, command: &str) -> Result<Opened, CommandError> {
-        opened.channel.exec(true, command).await.map_err(|_| self.gone())?;
+        opened.writer.start(command).await.map_err(|_| self.gone())?;
         Ok(Opened { started: true, ..opened })
     }
 

@@ -172,6 +172,21 @@ async fn input_that_cannot_be_read_is_an_error_and_not_the_end_of_input() {
 }
 
 #[tokio::test]
+async fn commands_can_run_in_tasks_of_their_own() {
+    let sshd = Sshd::start();
+    let session = std::sync::Arc::new(sshd.connect().await);
+    let tasks: Vec<_> = (0..3)
+        .map(|_| {
+            let session = std::sync::Arc::clone(&session);
+            tokio::spawn(async move { output_of(&session, "echo task").await })
+        })
+        .collect();
+    for task in tasks {
+        assert_eq!(task.await.unwrap(), "task\n");
+    }
+}
+
+#[tokio::test]
 async fn a_nul_byte_is_refused_here() {
     let sshd = Sshd::start();
     let session = sshd.connect().await;

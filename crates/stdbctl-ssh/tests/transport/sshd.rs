@@ -144,8 +144,9 @@ fn free_port() -> u16 {
 
 fn configuration(path: &Path, host_keys: &[&str], port: u16, extra: &str) -> String {
     let directory = path.display().to_string();
-    let host_keys: String =
+    let host_keys: Vec<_> =
         host_keys.iter().map(|kind| format!("HostKey {directory}/host_{kind}\n")).collect();
+    let host_keys = host_keys.concat();
     fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
     // The first value of a keyword counts, so the extra lines come first.
     format!(
