@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(error.kind, ExitCode::Failed);
         insta::assert_snapshot!(plain(&error), @r"
         try: what was done stays done; mend the cause and run again: the run goes on from there
-        error: 2 of 3 hosts failed: web2: nginx site: nginx: [emerg] unknown directive nginx: test failed; web3: cannot reach web3
+        error: 2 of 3 hosts failed: web2: nginx site: nginx: test failed; web3: cannot reach web3
         ");
     }
 

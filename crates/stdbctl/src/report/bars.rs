@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use stdbctl_engine::event::{Event, EventKind};
+use stdbctl_engine::event::{Event, EventKind, Outcome};
 use stdbctl_engine::plan::HostPlan;
 
 use super::ledger::{HostLedger, Ledger};
@@ -59,6 +59,13 @@ impl Bars {
         }
     }
 
+    /// All the host has to say about a task that failed; the last line of the run only has the end of it.
+    fn last_words(&self, host: &str, task: &str, why: &str) -> String {
+        let title = self.ledger.host(host).map_or(task, |host| host.title(task));
+        let lines: Vec<_> = why.lines().map(|line| format!("\n    {line}")).collect();
+        format!("{LOUD}{host}{LOUD:#}: {BAD}failed{BAD:#} {title}{}", lines.concat())
+    }
+
     fn clear(&mut self) {
         for bar in std::mem::take(&mut self.by_host).values() {
             bar.finish_and_clear();
@@ -84,7 +91,10 @@ impl Reporter for Bars {
             }
             EventKind::Planned { plans } => plans.iter().for_each(|plan| self.plan(plan)),
             EventKind::TaskStarted { host, .. } | EventKind::Uploaded { host, .. } => self.refresh(host),
-            EventKind::TaskFinished { host, .. } => {
+            EventKind::TaskFinished { host, task, outcome, .. } => {
+                if let Outcome::Failed { why } = outcome {
+                    self.above(&self.last_words(host, task, why))?;
+                }
                 if let Some(bar) = self.by_host.get(host) {
                     bar.inc(1);
                 }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 
-use stdbctl_engine::event::{Counts, Event, EventKind, RunStats};
+use stdbctl_engine::event::{Counts, Event, EventKind, Outcome, RunStats};
 use stdbctl_engine::plan::HostPlan;
 
 use super::ledger::Ledger;
@@ -44,6 +44,9 @@ impl Reporter for Github {
             EventKind::TaskStarted { host, task } => {
                 let title = self.ledger.host(host).map_or(task.as_str(), |host| host.title(task));
                 writeln!(self.out, "{host}: {title}")
+            }
+            EventKind::TaskFinished { host, outcome: Outcome::Failed { why }, .. } => {
+                why.lines().try_for_each(|line| writeln!(self.out, "{host}:     {line}"))
             }
             EventKind::HostFailed { host, cause, .. } => error(&mut self.out, host, cause),
             EventKind::Warning { host, message } => {
