@@ -38,7 +38,7 @@ pub(super) async fn run(args: PlanArgs, console: &Console) -> Result<ExitCode, C
     let options = site::options("plan", false, &args.trust.resolve);
     let reporter = reporter::for_progress(console);
     let report = run::run(jobs, options, Approval::Given, reporter, &console.screen).await?;
-    written(write(&report, console.format))?;
+    written(write(&report, console))?;
     console.show_cost(&report.stats);
     if let Some(error) = error::of_run(&report) {
         return Err(error);
@@ -48,11 +48,14 @@ pub(super) async fn run(args: PlanArgs, console: &Console) -> Result<ExitCode, C
     Ok(if pending && args.detailed_exitcode { ExitCode::Pending } else { ExitCode::Done })
 }
 
-fn write(report: &Report, format: Format) -> io::Result<()> {
+fn write(report: &Report, console: &Console) -> io::Result<()> {
     let mut out = anstream::stdout();
     let mut plans = report.hosts.iter().filter_map(|host| host.plan.as_ref());
-    match format {
-        Format::Human => plans.try_for_each(|host| plan::write(&mut out, host)),
+    match console.format {
+        Format::Human => plans.try_for_each(|host| {
+            plan::write(&mut out, host)?;
+            if console.verbose > 0 { plan::write_skipped(&mut out, host) } else { Ok(()) }
+        }),
         Format::Json => json::document(&mut out, &document(report)),
         Format::Github => {
             plans.try_for_each(|host| github::group(&mut out, host))?;

@@ -31,7 +31,13 @@ pub(crate) fn write(
 ) -> io::Result<()> {
     for host in ledger.hosts() {
         let counts = counts.get(&host.name).copied().unwrap_or_default();
-        write_host(out, host, counts, stats.seconds)?;
+        if let Some(failure) = &host.failure {
+            // Why the only host failed is the last line of the run.
+            let cause = Some(failure).filter(|_| ledger.hosts().len() > 1);
+            write_failed(out, host, counts.changed, stats.seconds, cause)?;
+        } else {
+            write_done(out, host, counts, stats.seconds)?;
+        }
         if detail == Detail::Changes {
             write_changes(out, host)?;
         }
@@ -39,17 +45,24 @@ pub(crate) fn write(
     Ok(())
 }
 
-fn write_host(out: &mut dyn Write, host: &HostLedger, counts: Counts, seconds: f64) -> io::Result<()> {
+fn write_failed(
+    out: &mut dyn Write,
+    host: &HostLedger,
+    changed: usize,
+    seconds: f64,
+    cause: Option<&String>,
+) -> io::Result<()> {
+    let after = match changed {
+        0 => String::new(),
+        changed => format!(" after {}", count(changed, "change")),
+    };
+    let cause = cause.map(|cause| format!(": {}", clean::line(cause))).unwrap_or_default();
+    writeln!(out, "{LOUD}{}{LOUD:#}: {BAD}failed{BAD:#}{after} ({}){cause}", host.name, duration(seconds))
+}
+
+fn write_done(out: &mut dyn Write, host: &HostLedger, counts: Counts, seconds: f64) -> io::Result<()> {
     let name = &host.name;
     let time = duration(seconds);
-    if let Some(failure) = &host.failure {
-        let after = match counts.changed {
-            0 => String::new(),
-            changed => format!(" after {}", count(changed, "change")),
-        };
-        let cause = clean::line(failure);
-        return writeln!(out, "{LOUD}{name}{LOUD:#}: {BAD}failed{BAD:#}{after} ({time}): {cause}");
-    }
     if counts.changed == 0 {
         let changes = host.plan.as_ref().map_or(0, |plan| plan.changes.len());
         if changes > 0 {

@@ -14,22 +14,25 @@ use super::style::{BAD, CHANGE, GOOD, LOUD, PLACE, QUIET, count};
 /// If it cannot be written.
 pub(crate) fn write(out: &mut dyn Write, plan: &HostPlan) -> io::Result<()> {
     writeln!(out, "{LOUD}{}{LOUD:#}: {}", plan.host, headline(plan))?;
-    write_body(out, plan)
+    write_changes(out, plan)
 }
 
-/// The same without its first line.
+/// Writes the changes alone.
+///
+/// # Errors
+/// If they cannot be written.
+pub(crate) fn write_changes(out: &mut dyn Write, plan: &HostPlan) -> io::Result<()> {
+    clean::plan(plan).changes.iter().try_for_each(|change| write_change(out, change))
+}
+
+/// Writes which tasks are left out, and why.
 ///
 /// # Errors
 /// If it cannot be written.
-pub(crate) fn write_body(out: &mut dyn Write, plan: &HostPlan) -> io::Result<()> {
-    let plan = clean::plan(plan);
-    for change in &plan.changes {
-        write_change(out, change)?;
-    }
-    for skipped in &plan.skipped {
-        writeln!(out, "  {QUIET}. {}: left out, {}{QUIET:#}", skipped.task, skipped.why)?;
-    }
-    Ok(())
+pub(crate) fn write_skipped(out: &mut dyn Write, plan: &HostPlan) -> io::Result<()> {
+    clean::plan(plan).skipped.iter().try_for_each(|skipped| {
+        writeln!(out, "  {QUIET}. {}: left out, {}{QUIET:#}", skipped.task, skipped.why)
+    })
 }
 
 /// `3 changes, 28 tasks as they should be, 1 left out`.
