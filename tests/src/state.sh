@@ -17,8 +17,8 @@ mine() {
   find /etc /stdb/bin /usr/local /var/lib/stdbctl /var/www -xdev \
     \( -path /etc/letsencrypt -o -path /var/lib/stdbctl/kept -o -path /etc/ssh -o -path /etc/.updated \) -prune -o -type f "$@" 2>/dev/null
 }
-# The hosts' own identity, and backups that passwd and shadow keep of themselves.
-identity='^/etc/(machine-id|hostname|hosts|resolv\.conf|mailname|ld\.so\.cache|(passwd|shadow|group|gshadow|subuid|subgid)-)$'
+# The hosts' own identity, backups that passwd and shadow keep of themselves, and times and inodes of a release.
+identity='^/etc/(machine-id|hostname|hosts|resolv\.conf|mailname|ld\.so\.cache|(passwd|shadow|group|gshadow|subuid|subgid)-)$|/\.stdbctl-seen$'
 mine -print | grep -Ev "$identity" | while IFS= read -r file; do
   if grep -qF -e "$domain" -e "$name" -e "$address" "$file"; then
     printf 'sha256 %s\t%s\n' "$file" "$(neutral <"$file" | sha256sum)"

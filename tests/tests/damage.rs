@@ -28,7 +28,7 @@ const DAMAGES: [Damage; 10] = [
         named: &["/bin/bash", "/usr/sbin/nologin"],
         restarts: false,
     },
-    Damage { name: "firewall off", inflict: "ufw disable", named: &["ufw"], restarts: false },
+    Damage { name: "firewall off", inflict: "ufw disable", named: &["switch it on"], restarts: false },
     Damage {
         name: "symlink moved",
         inflict: "ln -sfn /nowhere /etc/nginx/sites-enabled/spacetimedb",
