@@ -78,7 +78,8 @@ impl Reader {
         };
         let header =
             rest.get(..end).and_then(|line| std::str::from_utf8(line).ok()).ok_or(RecordError::Header)?;
-        let (kind, length) = header.split_once(' ').ok_or(RecordError::Header)?;
+        // The kind may name a path, and a path may hold a blank.
+        let (kind, length) = header.rsplit_once(' ').ok_or(RecordError::Header)?;
         let length: u64 = length.parse().map_err(|_| RecordError::Header)?;
         let length =
             usize::try_from(length).ok().filter(|n| *n <= MAX_RECORD).ok_or(RecordError::TooLarge(length))?;
@@ -126,6 +127,12 @@ mod tests {
                 records.into_iter().map(|(kind, data)| Record { kind, data }).collect();
             prop_assert_eq!(read, expected);
         }
+    }
+
+    #[test]
+    fn a_kind_may_name_a_path_with_blanks() {
+        let records = Reader::new("n").feed(&written("n", "content:/etc/my file 7", b"data")).unwrap();
+        assert_eq!(records, [Record { kind: "content:/etc/my file 7".to_owned(), data: b"data".to_vec() }]);
     }
 
     #[test]

@@ -138,7 +138,9 @@ impl Kind for Archive {
         Some(change)
     }
 
-    fn predict(&self, _task: &str, seen: &mut Observation) {
+    fn predict(&self, task: &str, seen: &mut Observation) {
+        // What an archive that is held to no sha256 will be is not known before it comes.
+        seen.extras.remove(task);
         seen.paths.insert(
             self.path.clone(),
             PathState {

@@ -31,31 +31,45 @@ fn default_mode() -> String {
     "0755".to_owned()
 }
 
+impl Directory {
+    /// The directory itself, where its path is a link to it: what stat says of this name is said of the directory.
+    fn inside(&self) -> String {
+        format!("{}/.", self.path)
+    }
+
+    /// What is there, if it is a directory. A link to one is how operators move data to another disk: it is
+    /// followed, not replaced.
+    fn state<'a>(&self, seen: &'a Observation) -> Option<&'a PathState> {
+        let is_directory = |state: &&PathState| state.kind == PathKind::Directory;
+        let at = |path: &str| seen.paths.get(path).filter(is_directory);
+        at(&self.path).or_else(|| at(&self.inside()))
+    }
+}
+
 impl Kind for Directory {
     fn probe(&self, _task: &str, _graph: &Graph, probes: &mut Probes) {
         probes.path(&self.path);
+        probes.path(&self.inside());
     }
 
     fn plan(&self, planning: &Planning<'_>) -> Option<Change> {
         let path = quote(&self.path);
         let owner = quote(&format!("{}:{}", self.owner, self.group));
         let attributes = format!("chown {owner} {path}\nchmod {} {path}", quote(&self.mode));
-        match planning.seen.paths.get(&self.path) {
-            // A link to a directory is how operators move data to another disk: it is followed, not replaced.
-            Some(PathState { kind: PathKind::Directory, .. }) => {}
-            Some(_) => {
+        let state = match (self.state(planning.seen), planning.seen.paths.get(&self.path)) {
+            (Some(state), _) => state,
+            (None, Some(_)) => {
                 let details = vec![format!("{} is there and is not a directory", self.path)];
                 let script =
                     format!("echo {}\nexit 1", quote("something else is in the way; move it and run again"));
                 return Some(Change::new(Action::Create, details, script));
             }
-            None => {
+            (None, None) => {
                 let details = vec![format!("owner {}:{}, mode {}", self.owner, self.group, self.mode)];
                 let script = format!("mkdir -p -m {} -- {path}\n{attributes}", quote(&self.mode));
                 return Some(Change::new(Action::Create, details, script));
             }
-        }
-        let state = planning.seen.paths.get(&self.path)?;
+        };
         let details = attribute_details(state, &self.owner, &self.group, &self.mode);
         (!details.is_empty()).then(|| Change::new(Action::Update, details, attributes))
     }

@@ -21,12 +21,21 @@ pub struct Symlink {
 }
 
 impl Symlink {
-    /// The absolute path the link leads to.
+    /// The absolute path the link leads to, without `.` and `..`.
     fn destination(&self) -> String {
-        match (self.target.starts_with('/'), self.path.rsplit_once('/')) {
+        let path = match (self.target.starts_with('/'), self.path.rsplit_once('/')) {
             (false, Some((directory, _))) => format!("{directory}/{}", self.target),
             _ => self.target.clone(),
+        };
+        let mut names = Vec::new();
+        for name in path.split('/') {
+            match name {
+                "" | "." => {}
+                ".." => drop(names.pop()),
+                name => names.push(name),
+            }
         }
+        format!("/{}", names.join("/"))
     }
 }
 
