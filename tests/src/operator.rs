@@ -250,7 +250,7 @@ impl std::fmt::Display for Run {
 /// The end of the text with long lines cut: a whole plan is one line.
 fn shortened(text: &str) -> String {
     const LONGEST: usize = 600;
-    const MOST: usize = 60;
+    const MOST: usize = 25;
     let cut = |line: &str| match line.char_indices().nth(LONGEST) {
         Some((at, _)) => format!("{}... ({} bytes)", line.get(..at).unwrap_or_default(), line.len()),
         None => line.to_owned(),

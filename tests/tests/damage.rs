@@ -32,7 +32,7 @@ const DAMAGES: [Damage; 10] = [
     Damage {
         name: "symlink moved",
         inflict: "ln -sfn /nowhere /etc/nginx/sites-enabled/spacetimedb",
-        named: &["/etc/nginx/sites-enabled/spacetimedb", "/nowhere"],
+        named: &["/nowhere -> /etc/nginx/sites-available/spacetimedb"],
         restarts: false,
     },
     Damage {
