@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::host::{Ending, Host, HostError, Output, Stdin};
+use crate::host::{BoxFuture, Ending, HostError, Output};
 use crate::record::{Reader, Record, RecordError};
 
 /// A script that runs says something every second; one that says nothing for so long is given up.
@@ -41,15 +41,14 @@ impl Conversation {
         self.records.iter().any(|record| record.kind == "end")
     }
 
-    /// Runs a script and hands each record to `on_record` as it comes.
+    /// Starts a script and hands each record to `on_record` as it comes.
     pub(crate) async fn hold(
-        host: &dyn Host,
         nonce: &str,
-        stdin: Vec<Stdin>,
+        start: impl FnOnce(mpsc::Sender<Output>) -> BoxFuture<'_, Result<Ending, HostError>>,
         mut on_record: impl FnMut(&Record),
     ) -> Result<Self, ConversationError> {
         let (sender, mut receiver) = mpsc::channel(64);
-        let mut running = host.run(stdin, sender);
+        let mut running = start(sender);
         let mut ending = None;
         let mut reader = Reader::new(nonce);
         let (mut records, mut stderr) = (Vec::new(), Vec::new());

@@ -114,6 +114,19 @@ pub trait Host: Send + Sync {
         output: mpsc::Sender<Output>,
     ) -> BoxFuture<'_, Result<Ending, HostError>>;
 
+    /// Runs [`BOOTSTRAP`] with a script that only looks: it holds nothing secret and reads no payloads, so a host may
+    /// carry it in the command's line, where `ps` shows it for a moment, if that saves a round trip.
+    fn look(
+        &self,
+        script: Vec<u8>,
+        output: mpsc::Sender<Output>,
+    ) -> BoxFuture<'_, Result<Ending, HostError>> {
+        self.run(vec![Stdin::Bytes(script)], output)
+    }
+
+    /// Gets ready for a [`Host::run`] that will come soon, while the host is busy with something else. Free.
+    fn prepare(&self) {}
+
     /// Runs [`BOOTSTRAP`] with `stdin` over a connection opened for nothing else, so that success proves that a
     /// new connection gets in. For a host without connections this is [`Host::run`].
     fn run_fresh(

@@ -289,7 +289,8 @@ impl Observation {
     }
 
     pub(crate) fn is_installed(&self, package: &str) -> bool {
-        self.packages.get(package).is_some_and(|state| state.status.starts_with("ii"))
+        // Wanted, state, error: on hold or up for removal it is as installed as any other.
+        self.packages.get(package).is_some_and(|state| state.status.get(1..) == Some("i"))
     }
 }
 

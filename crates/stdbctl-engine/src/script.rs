@@ -10,12 +10,12 @@ use crate::planner::Changes;
 use crate::sh::{condense, quote};
 
 /// The script that looks.
-pub(crate) fn observe(nonce: &str, probes: &Probes) -> Vec<Stdin> {
+pub(crate) fn observe(nonce: &str, probes: &Probes) -> Vec<u8> {
     let script = format!(
         "nonce={nonce} ssh_connection=${{1:-}}\n{}observe_stable\nobserve_volatile\nrec end ''\n",
         probes.functions()
     );
-    framed(script, Vec::new())
+    framed(&script)
 }
 
 /// Who a changing script runs for, and on which observation it was made.
@@ -53,7 +53,7 @@ impl Apply<'_> {
             }
         }
         let _ = writeln!(script, "payloads={}\napply\nrec end ''", quote(&lengths.join(" ")));
-        framed(script, payloads)
+        std::iter::once(Stdin::Bytes(framed(&script))).chain(payloads).collect()
     }
 }
 
@@ -77,12 +77,10 @@ fn needs(graph: &Graph, changes: &Changes<'_>, id: &str) -> String {
 
 /// The script that says over a fresh connection that it got in.
 pub(crate) fn confirm(run_id: &str) -> Vec<Stdin> {
-    framed(format!(": >/var/lib/stdbctl/run/{run_id}/confirmed\n"), Vec::new())
+    vec![Stdin::Bytes(framed(&format!(": >/var/lib/stdbctl/run/{run_id}/confirmed\n")))]
 }
 
 /// Its length first, as [`crate::host::BOOTSTRAP`] expects it.
-fn framed(script: String, payloads: Vec<Stdin>) -> Vec<Stdin> {
-    let mut first = format!("{}\n", script.len()).into_bytes();
-    first.extend(script.into_bytes());
-    std::iter::once(Stdin::Bytes(first)).chain(payloads).collect()
+fn framed(script: &str) -> Vec<u8> {
+    format!("{}\n{script}", script.len()).into_bytes()
 }

@@ -62,6 +62,7 @@ impl Site {
             return Ok(());
         }
         // Asked apart, so that a host with nothing to do is not asked at all.
+        host.prepare();
         let seen = observe(&*host, &planner::requirement_probes(&self.graph)).await?;
         let problems = planner::problems(&self.graph, &seen, &outside(&self.graph, &*host, options).await);
         if problems.is_empty() { Ok(()) } else { Err(Failure::Requirements(problems)) }
@@ -95,7 +96,9 @@ impl Site {
         let apply = Apply { nonce: &nonce, run_id: &run_id, holder: &holder, digest: &self.seen.digest };
         let script = apply.script(&graph, &planner::probes(&graph), &changes);
         let mut progress = Progress::new(&self.report.host, Arc::clone(&host), run_id, events);
-        let said = Conversation::hold(&*host, &nonce, script, |record| progress.take(record)).await;
+        let said =
+            Conversation::hold(&nonce, |output| host.run(script, output), |record| progress.take(record))
+                .await;
         let said = whole(said)?;
         refused(&said.records)?;
         self.settle(&graph, &said.records, &changes, progress.ends, events)
@@ -154,7 +157,8 @@ impl Site {
 /// Runs the script that looks.
 async fn observe(host: &dyn Host, probes: &Probes) -> Result<Observation, Failure> {
     let nonce = random_name()?;
-    let said = whole(Conversation::hold(host, &nonce, script::observe(&nonce, probes), |_| ()).await)?;
+    let script = script::observe(&nonce, probes);
+    let said = whole(Conversation::hold(&nonce, |output| host.look(script, output), |_| ()).await)?;
     Ok(Observation::read(&said.records))
 }
 

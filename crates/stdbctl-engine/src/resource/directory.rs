@@ -66,7 +66,8 @@ impl Kind for Directory {
             }
             (None, None) => {
                 let details = vec![format!("owner {}:{}, mode {}", self.owner, self.group, self.mode)];
-                let script = format!("mkdir -p -m {} -- {path}\n{attributes}", quote(&self.mode));
+                // What is missing above it is left open to all, whatever this one's own mode.
+                let script = format!("umask 022\nmkdir -p -m {} -- {path}\n{attributes}", quote(&self.mode));
                 return Some(Change::new(Action::Create, details, script));
             }
         };

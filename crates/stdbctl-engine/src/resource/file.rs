@@ -98,6 +98,9 @@ impl File {
     fn diff(&self, old: Option<&PathState>) -> FileDiff {
         let old_text = match old {
             None => Some(String::new()),
+            Some(state) if state.sha256.as_deref() == Some(&self.sum()) => self.text(),
+            // A link that leads nowhere has no content.
+            Some(PathState { kind: PathKind::Symlink { .. }, sha256: None, .. }) => Some(String::new()),
             Some(state) => state.content.clone().and_then(|bytes| String::from_utf8(bytes).ok()),
         };
         let diff = match (old_text, self.text()) {
@@ -116,15 +119,17 @@ impl File {
     }
 
     fn write(&self, old: Option<&PathState>) -> Change {
-        let (action, mut details) = match old {
-            None => {
-                (Action::Create, vec![format!("owner {}:{}, mode {}", self.owner, self.group, self.mode)])
+        let attributes = format!("owner {}:{}, mode {}", self.owner, self.group, self.mode);
+        let (action, details) = match old {
+            None => (Action::Create, vec![attributes]),
+            Some(PathState { kind: PathKind::Symlink { target }, .. }) => {
+                (Action::Update, vec![format!("replaces the link to {target}; the link is kept"), attributes])
             }
-            Some(state) => (Action::Update, attribute_details(state, &self.owner, &self.group, &self.mode)),
+            Some(state) => {
+                let differing = attribute_details(state, &self.owner, &self.group, &self.mode);
+                (Action::Update, std::iter::once("content".to_owned()).chain(differing).collect())
+            }
         };
-        if old.is_some() {
-            details.insert(0, "content".to_owned());
-        }
         let validator =
             self.validate.as_ref().map(|line| line.replace("%s", &quote(&self.path))).unwrap_or_default();
         let script = format!(
@@ -137,7 +142,7 @@ impl File {
             quote(&validator)
         );
         let mut change = Change::new(action, details, script).with_payload(self.payload());
-        change.diffs.push(self.diff(old));
+        change.diffs.extend(Some(self.diff(old)).filter(|diff| !diff.diff.is_empty()));
         change
     }
 }
@@ -212,6 +217,12 @@ impl Kind for Absent {
 
     fn plan(&self, planning: &Planning<'_>) -> Option<Change> {
         let path = quote(&self.path);
+        if let Some(PathState { kind: PathKind::Directory, .. }) = planning.seen.paths.get(&self.path) {
+            let details = vec![format!("{} is a directory; it is not removed", self.path)];
+            let script =
+                format!("echo {}\nexit 1", quote("a directory is in the way; move it and run again"));
+            return Some(Change::new(Action::Remove, details, script));
+        }
         let script = format!("[ ! -d {path} ] || [ -L {path} ]\nkeep {path}\nrm -f -- {path}");
         let fresh = self.shipped_by.as_ref().filter(|name| planning.seen.fresh_packages.contains(*name));
         match (planning.seen.paths.get(&self.path), fresh) {

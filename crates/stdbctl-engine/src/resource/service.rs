@@ -77,7 +77,7 @@ impl Service {
             .into_iter()
             .map(|task| format!("{}={}", task.id, task.resource.kind().fingerprint_word()))
             .collect();
-        prints.join("' '")
+        if prints.is_empty() { "''".to_owned() } else { prints.join("' '") }
     }
 
     /// Why the running unit does not run with what is on disk. None if it does.
@@ -118,6 +118,10 @@ impl Service {
                 of_systemd && planning.changing.contains(&task.id)
             })
     }
+}
+
+fn is_active(unit: &UnitState) -> bool {
+    matches!(unit.active_state.as_str(), "active" | "reloading")
 }
 
 /// When what a task provides was last touched, seconds since 1970.
@@ -165,7 +169,7 @@ impl Kind for Service {
             }
             _ => {}
         }
-        let active = matches!(state.active_state.as_str(), "active" | "reloading");
+        let active = is_active(&state);
         let (verb, why) = match (self.running, active) {
             (Some(true), false) => ("start", None),
             (Some(false), true) => ("stop", None),
@@ -188,6 +192,11 @@ impl Kind for Service {
         unit.need_daemon_reload = false;
         if let Some(enabled) = self.enabled {
             if enabled { "enabled" } else { "disabled" }.clone_into(&mut unit.unit_file_state);
+        }
+        if self.running == Some(true) && !is_active(&unit) {
+            // A start yet to come: it takes up all that is there before it.
+            unit.invocation_id.clear();
+            unit.active_since = i64::MAX;
         }
         if let Some(running) = self.running {
             if running { "active" } else { "inactive" }.clone_into(&mut unit.active_state);

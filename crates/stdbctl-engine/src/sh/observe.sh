@@ -45,7 +45,7 @@ simulate() {
     case "
 $packages" in
       *"
-$name|ii"*) ;;
+$name|"?'i '*) ;;
       *)
         apt-get -s -qq install --no-install-recommends "$@" 2>/dev/null | sed -n 's/^Inst //p'
         return
