@@ -104,6 +104,25 @@ mod tests {
     }
 
     #[test]
+    fn a_refused_host_key_is_told_from_a_connection_that_failed() {
+        let refused = |error: stdbctl_ssh::ConnectError| {
+            let source: crate::error::Cause = Box::new(error);
+            let failure =
+                Failure::Connect(HostError { source: Some(source), ..HostError::new("cannot connect") });
+            ExitCode::of(&failure).number()
+        };
+        let changed = stdbctl_ssh::HostKeyError::Changed {
+            host: "example.com".to_owned(),
+            offered: "SHA256:a".to_owned(),
+            recorded: "SHA256:b".to_owned(),
+            file: "known_hosts".into(),
+            line: 1,
+        };
+        assert_eq!(refused(changed.into()), 5);
+        assert_eq!(refused(stdbctl_ssh::ConnectError::NoUser { host: "example.com".to_owned() }), 4);
+    }
+
+    #[test]
     fn the_readme_has_the_same_table() {
         let readme = include_str!("../../../README.md");
         for (code, meaning) in MEANINGS {

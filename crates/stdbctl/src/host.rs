@@ -89,6 +89,26 @@ impl Host for SshHost {
         Box::pin(async move { exec(&self.session, BOOTSTRAP, stdin::reader(stdin).await?, output).await })
     }
 
+    fn look(
+        &self,
+        script: Vec<u8>,
+        output: mpsc::Sender<Output>,
+    ) -> BoxFuture<'_, Result<Ending, HostError>> {
+        Box::pin(async move {
+            // sshd takes no input before it has taken the command, which costs a round trip; the line comes along.
+            match quote::with_input(BOOTSTRAP, &script)
+                .map_err(|error| failed("cannot quote a script", error))?
+            {
+                Some(line) => exec(&self.session, &line, tokio::io::empty(), output).await,
+                None => self.run(vec![Stdin::Bytes(script)], output).await,
+            }
+        })
+    }
+
+    fn prepare(&self) {
+        self.session.start_ahead(BOOTSTRAP);
+    }
+
     fn run_fresh(
         &self,
         stdin: Vec<Stdin>,

@@ -246,3 +246,101 @@ fn operator() -> String {
     let machine = machine.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
     format!("{user}@{}", machine.unwrap_or_else(|| "an unnamed machine".to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, PlanArgs, Verb};
+
+    fn plan_args(flags: &[&str]) -> PlanArgs {
+        let cli = Cli::try_parse_from([&["stdbctl", "plan"], flags].concat()).unwrap();
+        let Verb::Plan(args) = cli.verb else { panic!("not a plan: {cli:?}") };
+        args
+    }
+
+    fn load(flags: &[&str]) -> Result<Site, CliError> {
+        let args = plan_args(flags);
+        Site::load(&args.site, Some(&args.short))
+    }
+
+    #[test]
+    fn flags_alone_make_a_site() {
+        let site = load(&["--host", "ubuntu@a:2222", "--host", "local", "--domain", "a.example"]).unwrap();
+        let [remote, local] = site.hosts.as_slice() else { panic!("{site:?}") };
+        assert_eq!(remote.target.as_ref().unwrap().port, 2222);
+        assert!(local.target.is_none());
+        assert_eq!(remote.settings.domain.as_deref(), Some("a.example"));
+    }
+
+    #[test]
+    fn a_short_form_wins_over_set_and_set_over_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("stdbctl.yaml");
+        let text = "hosts: [a]\nsettings: { spacetimedb: { version: 1.0.0, root_dir: /srv/stdb }, domain: a.example }\n";
+        std::fs::write(&file, text).unwrap();
+        let file = file.to_str().unwrap();
+        let set = ["-c", file, "--set", "spacetimedb.version=1.1.0", "--set", "domain=b.example"];
+        let site = load(&[&set[..], &["--version", "1.2.0"]].concat()).unwrap();
+        let settings = &site.hosts[0].settings;
+        assert_eq!(settings.spacetimedb.version, "1.2.0");
+        assert_eq!(settings.domain.as_deref(), Some("b.example"));
+        assert_eq!(settings.spacetimedb.root_dir, "/srv/stdb");
+        assert_eq!(site.lock_path(), directory.path().join("stdbctl.lock"));
+    }
+
+    #[test]
+    fn what_is_wrong_has_its_exit_code() {
+        let table: [(&[&str], u8); 6] = [
+            (&[], 2),
+            (&["--host", "a:b"], 2),
+            (&["--host", "a", "--host", "a"], 2),
+            (&["--host", "a", "--set", "domian=a.example"], 3),
+            (&["--host", "a", "-c", "no-such-file.yaml"], 3),
+            (&["--host", "a", "-e", "no-such-environment"], 3),
+        ];
+        for (flags, number) in table {
+            let error = load(flags).unwrap_err();
+            assert_eq!(error.kind.number(), number, "{flags:?}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn the_lock_file_pins_what_nobody_else_has_pinned() {
+        let sha256 = "b5bb9d8014a0f9b1d61e21e796d78dccdf1352f23cd32812f4850b878ae4944c";
+        let mut site = load(&["--host", "a", "--version", "1.3.0"]).unwrap();
+        let mut lock = LockFile::default();
+        lock.record(site.hosts[0].release("x86_64"), sha256).unwrap();
+        site.pin(&lock);
+        assert_eq!(site.hosts[0].settings.spacetimedb.sha256.as_deref(), Some(sha256));
+
+        let own = format!("spacetimedb.sha256={}", "0".repeat(64));
+        let mut pinned = load(&["--host", "a", "--version", "1.3.0", "--set", &own]).unwrap();
+        pinned.pin(&lock);
+        assert_eq!(pinned.hosts[0].settings.spacetimedb.sha256, Some("0".repeat(64)));
+
+        lock.record(site.hosts[0].release("aarch64"), &"1".repeat(64)).unwrap();
+        site.pin(&lock);
+        assert_eq!(
+            site.hosts[0].settings.spacetimedb.sha256, None,
+            "it is not known which one is the host's"
+        );
+    }
+
+    #[test]
+    fn a_name_that_is_resolved_by_hand_is_connected_to_there() {
+        let args = plan_args(&[
+            "--host",
+            "ubuntu@Example.com",
+            "--resolve",
+            "example.com=192.0.2.1",
+            "--accept-new",
+        ]);
+        let target = "ubuntu@Example.com".parse().unwrap();
+        let console = Console::new(&Cli::parse_from(["stdbctl", "man"]).output);
+        let options = connect_options(target, &args.ssh, &args.trust.resolve, &console);
+        assert_eq!(options.address, Some("192.0.2.1".parse().unwrap()));
+        assert!(matches!(options.unknown_key, UnknownKey::AcceptNew));
+    }
+}

@@ -47,10 +47,12 @@ fn render(page: &mut Vec<u8>) -> io::Result<()> {
 /// Text in which roff sees nothing of its own.
 fn escape(text: &str) -> String {
     let text = text.replace('\\', "\\e").replace('-', "\\-");
-    let lines = text
-        .lines()
-        .map(|line| if line.starts_with(['.', '\'']) { format!("\\&{line}") } else { line.to_owned() });
-    lines.collect::<Vec<_>>().join("\n")
+    let line = |line: &str| match line.chars().next() {
+        None => ".PP".to_owned(),
+        Some('.' | '\'') => format!("\\&{line}"),
+        Some(_) => line.to_owned(),
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
