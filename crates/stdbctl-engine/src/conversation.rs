@@ -42,9 +42,9 @@ impl Conversation {
     }
 
     /// Starts a script and hands each record to `on_record` as it comes.
-    pub(crate) async fn hold(
+    pub(crate) async fn hold<'h>(
         nonce: &str,
-        start: impl FnOnce(mpsc::Sender<Output>) -> BoxFuture<'_, Result<Ending, HostError>>,
+        start: impl FnOnce(mpsc::Sender<Output>) -> BoxFuture<'h, Result<Ending, HostError>>,
         mut on_record: impl FnMut(&Record),
     ) -> Result<Self, ConversationError> {
         let (sender, mut receiver) = mpsc::channel(64);

@@ -62,7 +62,9 @@ impl Site {
             return Ok(());
         }
         // Asked apart, so that a host with nothing to do is not asked at all.
-        host.prepare();
+        if options.apply {
+            host.prepare();
+        }
         let seen = observe(&*host, &planner::requirement_probes(&self.graph)).await?;
         let problems = planner::problems(&self.graph, &seen, &outside(&self.graph, &*host, options).await);
         if problems.is_empty() { Ok(()) } else { Err(Failure::Requirements(problems)) }
