@@ -107,7 +107,7 @@ fn one_at_a_time(damage: &Damage, operator: &Operator, host: &LabHost) {
     for word in damage.named {
         assert!(words.contains(word), "{name}: the plan does not say `{word}`: {changes:#?}");
     }
-    assert!(changes.len() <= 6, "{name}: more than it needs: {changes:#?}");
+    assert!(changes.len() <= 8, "{name}: more than it needs: {changes:#?}");
     let run = host.deploy(operator);
     agree(name, &changes, &run);
     assert_eq!(started(host) != running, damage.restarts, "{name}: whether SpacetimeDB was restarted\n{run}");
