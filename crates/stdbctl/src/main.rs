@@ -10,6 +10,8 @@ mod lock_file;
 mod log;
 mod pair;
 mod prompt;
+#[cfg(test)]
+mod readme;
 mod report;
 mod run;
 mod site;
