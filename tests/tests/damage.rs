@@ -6,7 +6,7 @@ use serde_json::Value;
 use stdbctl_tests::lab::{LabHost, line};
 use stdbctl_tests::operator::{Operator, Run};
 
-/// A damage, the words the plan must name it with, and whether SpacetimeDB may be restarted to mend it.
+/// A damage, the words the plan must name it with, and whether SpacetimeDB must be started anew to mend it.
 struct Damage {
     name: &'static str,
     inflict: &'static str,
@@ -55,7 +55,8 @@ const DAMAGES: [Damage; 10] = [
     },
     Damage {
         name: "unit edited",
-        inflict: "sed -i 's/KillSignal=SIGINT/KillSignal=SIGTERM/' /etc/systemd/system/spacetimedb.service",
+        inflict: "sed -i 's/KillSignal=SIGINT/KillSignal=SIGTERM/' /etc/systemd/system/spacetimedb.service; \
+                  systemctl daemon-reload; systemctl restart spacetimedb",
         named: &["-KillSignal=SIGTERM", "+KillSignal=SIGINT"],
         restarts: true,
     },
@@ -63,7 +64,8 @@ const DAMAGES: [Damage; 10] = [
         name: "archive corrupted",
         inflict: "printf x >>/stdb/bin/1.3.0/spacetimedb-cli",
         named: &["1.3.0"],
-        restarts: true,
+        // What runs was started from the whole release.
+        restarts: false,
     },
     Damage {
         name: "service stopped",
@@ -100,8 +102,8 @@ fn the_plan_is_what_is_done() {
 
 fn one_at_a_time(damage: &Damage, operator: &Operator, host: &LabHost) {
     let name = damage.name;
-    let running = started(host);
     host.sh(damage.inflict);
+    let running = started(host);
     let changes = plan(operator, host);
     let words = changes.iter().map(Value::to_string).collect::<String>();
     for word in damage.named {

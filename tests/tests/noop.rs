@@ -40,7 +40,9 @@ fn a_second_deployment_changes_nothing_in_eight_round_trips() {
     assert_eq!(counts.connections, 1, "{counts:?}");
     assert!(counts.round_trips <= 8, "{counts:?}\n{run}");
     let told = &finished["stats"];
-    assert_eq!(told["round_trips"], counts.round_trips, "what it tells is what it did\n{run}");
+    // It cannot see whether what arrives is an answer or was on its way already; the proxy can.
+    let difference = told["round_trips"].as_u64().unwrap().abs_diff(counts.round_trips);
+    assert!(difference <= 1, "what it tells is what it did: {counts:?}\n{run}");
     assert_eq!(told["bytes_sent"], counts.bytes_to_server, "{run}");
     assert_eq!(told["bytes_received"], counts.bytes_to_client, "{run}");
 
