@@ -7,8 +7,9 @@ use crate::change::Change;
 use crate::graph::Graph;
 use crate::observe::{Extra, Observation, Probes};
 use crate::plan::Action;
-use crate::resource::{Kind, Planning, Thing};
-use crate::sh::quote;
+use crate::resource::{Kind, Planning, Resource, Thing};
+use crate::sh::{lines, quote};
+use crate::task::Task;
 
 /// A certificate that must be there, for these names, from this CA, valid for another week at least.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -72,7 +73,11 @@ impl Certificate {
         }
     }
 
-    fn script(&self) -> String {
+    /// `servers` are the tasks whose units run with the certificate: from now on nothing says that they have taken up
+    /// the one that is there.
+    fn script(&self, servers: &[&str]) -> String {
+        let stamps =
+            servers.iter().map(|task| format!("rm -f -- {}", quote(&format!("/run/stdbctl/with/{task}"))));
         let lineage = quote(self.lineage());
         let domains = self.domains.join(",");
         let account = match &self.email {
@@ -84,13 +89,14 @@ impl Certificate {
             None => String::new(),
         };
         format!(
-            "mkdir -p {webroot}\n{ca}\
+            "{stamps}mkdir -p {webroot}\n{ca}\
              if [ ! -e {live}/fullchain.pem ]; then\n\
              for left in /etc/letsencrypt/renewal/{lineage}.conf /etc/letsencrypt/live/{lineage} /etc/letsencrypt/archive/{lineage}; do\n\
              keep \"$left\"\nrm -rf -- \"$left\"\ndone\nfi\n\
              timeout 600 certbot certonly -n --agree-tos --webroot -w {webroot} --cert-name {lineage} \
              --server {directory} {account} --force-renewal --expand -d {domains} || {{\n\
              tail -n 30 /var/log/letsencrypt/letsencrypt.log | sed -n 's/^.*\\(Detail: .*\\)/\\1/p'\nexit 1\n}}",
+            stamps = lines(stamps),
             webroot = quote(&self.webroot),
             live = quote(&self.live()),
             directory = quote(self.directory()),
@@ -122,7 +128,7 @@ impl Kind for Certificate {
             fault,
             format!("certbot gets one for {} from {}", self.domains.join(", "), self.directory()),
         ];
-        Some(Change::new(Action::Create, details, self.script()).inexact())
+        Some(Change::new(Action::Create, details, self.script(&servers(planning))).inexact())
     }
 
     fn requires(&self) -> Vec<Thing> {
@@ -136,6 +142,12 @@ impl Kind for Certificate {
     }
 
     fn predict(&self, task: &str, seen: &mut Observation) {
+        let whole = seen.extra(task).is_some_and(|extra| extra.text.lines().any(|line| line == "pem"));
+        if !whole {
+            // What is left of the lineage is moved out of certbot's way, with what others have put beside it.
+            let inside = format!("{}/", self.live());
+            seen.paths.retain(|path, _| !path.starts_with(&inside));
+        }
         seen.extras.insert(task.to_owned(), Extra { text: NEW.to_owned(), status: 0 });
     }
 
@@ -148,4 +160,13 @@ impl Kind for Certificate {
     fn fingerprint_word(&self) -> String {
         quote(&self.domains.join(","))
     }
+}
+
+/// The tasks whose units run with the certificate.
+fn servers<'a>(planning: &Planning<'a>) -> Vec<&'a str> {
+    let with = |task: &Task| match &task.resource {
+        Resource::Service(service) => service.with.contains(&planning.task.id),
+        _ => false,
+    };
+    planning.graph.tasks().iter().filter(|task| with(task)).map(|task| task.id.as_str()).collect()
 }
