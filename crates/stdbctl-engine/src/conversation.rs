@@ -74,7 +74,11 @@ impl Conversation {
         }
         let ending = match ending {
             Some(ending) => ending,
-            None => running.await.map_err(ConversationError::Host)?,
+            // It has closed its output: what is left to come is how it ended.
+            None => timeout(SILENCE, running)
+                .await
+                .map_err(|_| ConversationError::Silent)?
+                .map_err(ConversationError::Host)?,
         };
         let stderr = String::from_utf8_lossy(&stderr).trim().to_owned();
         Ok(Self { records, stderr, ending })
@@ -91,3 +95,7 @@ fn keep_end(kept: &mut Vec<u8>, piece: &[u8]) {
     let excess = kept.len().saturating_sub(STDERR_KEPT);
     kept.drain(..excess);
 }
+
+#[cfg(test)]
+#[path = "conversation_tests.rs"]
+mod tests;

@@ -170,3 +170,7 @@ fn circle(tasks: &[Task], needs: &[BTreeSet<usize>], done: &BTreeSet<usize>) -> 
     }
     path.iter().filter_map(|place| tasks.get(*place)).map(|task| task.id.clone()).collect()
 }
+
+#[cfg(test)]
+#[path = "graph_tests.rs"]
+mod tests;

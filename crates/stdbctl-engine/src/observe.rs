@@ -412,3 +412,7 @@ pub(crate) fn sha256_file(path: &str) -> std::io::Result<String> {
     }
     Ok(hex(&digest.finalize()))
 }
+
+#[cfg(test)]
+#[path = "observe_tests.rs"]
+mod tests;

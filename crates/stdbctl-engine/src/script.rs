@@ -84,3 +84,7 @@ pub(crate) fn confirm(run_id: &str) -> Vec<Stdin> {
 fn framed(script: &str) -> Vec<u8> {
     format!("{}\n{script}", script.len()).into_bytes()
 }
+
+#[cfg(test)]
+#[path = "script_tests.rs"]
+mod tests;
