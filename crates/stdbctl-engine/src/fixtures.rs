@@ -184,7 +184,7 @@ fn steps(changes: &Changes<'_>) -> Vec<Step> {
             script: lines(&change.script),
             payload: change.payload.as_ref().map(|payload| match &payload.stdin {
                 Stdin::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-                Stdin::File { path, len } => format!("{len} bytes of {}", path.display()),
+                Stdin::File { path, len, .. } => format!("{len} bytes of {}", path.display()),
             }),
             lock: change.lock.map(str::to_owned),
         })

@@ -4,6 +4,8 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::mpsc;
 
@@ -33,7 +35,25 @@ pub enum Stdin {
         path: PathBuf,
         /// How many bytes to send. A file that turns out shorter is an error.
         len: u64,
+        /// How many have been sent: the host counts, the engine shows it.
+        sent: Sent,
     },
+}
+
+/// A count of bytes that both sides of the seam see.
+#[derive(Debug, Clone, Default)]
+pub struct Sent(Arc<AtomicU64>);
+
+impl Sent {
+    /// So many more.
+    pub fn add(&self, bytes: u64) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// So many so far.
+    pub fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// A piece of what a script wrote.

@@ -6,7 +6,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{ChildStdin, Command};
 use tokio::sync::mpsc;
 
-use crate::host::{BOOTSTRAP, BoxFuture, Ending, Host, HostError, Output, Stdin};
+use crate::host::{BOOTSTRAP, BoxFuture, Ending, Host, HostError, Output, Sent, Stdin};
 
 /// The machine stdbctl runs on. Scripts are run as over SSH: through `sh -c` and, unless this is root, sudo.
 #[derive(Debug, Clone, Copy, Default)]
@@ -61,16 +61,25 @@ async fn feed(mut pipe: ChildStdin, stdin: Vec<Stdin>) -> Result<(), HostError> 
     for piece in stdin {
         let written = match piece {
             Stdin::Bytes(bytes) => pipe.write_all(&bytes).await,
-            Stdin::File { path, len } => {
+            Stdin::File { path, len, sent } => {
                 let name = path.display().to_string();
                 let file = tokio::fs::File::open(path).await;
                 let file = file.map_err(|error| failed(&format!("cannot read {name}"), error))?;
-                tokio::io::copy(&mut file.take(len), &mut pipe).await.map(drop)
+                copy(file.take(len), &mut pipe, &sent).await
             }
         };
         if written.is_err() {
             break;
         }
+    }
+    Ok(())
+}
+
+async fn copy<R: AsyncRead + Unpin>(mut from: R, to: &mut ChildStdin, sent: &Sent) -> std::io::Result<()> {
+    let mut buffer = vec![0; PIECE];
+    while let count @ 1.. = from.read(&mut buffer).await? {
+        to.write_all(buffer.get(..count).unwrap_or_default()).await?;
+        sent.add(count as u64);
     }
     Ok(())
 }

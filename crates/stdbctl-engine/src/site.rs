@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::change::Change;
 use crate::conversation::{Conversation, ConversationError};
 use crate::event::{Counts, EventKind, Outcome, Sender};
 use crate::graph::Graph;
-use crate::host::{Ending, Host};
+use crate::host::{Ending, Host, Sent, Stdin};
 use crate::observe::{Observation, Probes, hex};
 use crate::planner::{self, Changes};
 use crate::record::Record;
@@ -17,6 +18,7 @@ use crate::resource::archive::Archive;
 use crate::resource::require::Outside;
 use crate::run::{Failure, HostReport, Job, Options};
 use crate::script::{self, Apply};
+use crate::task::Task;
 
 /// A host, what must be there, and what has become of it so far.
 pub(crate) struct Site {
@@ -98,6 +100,7 @@ impl Site {
         let apply = Apply { nonce: &nonce, run_id: &run_id, holder: &holder, digest: &self.seen.digest };
         let script = apply.script(&graph, &planner::probes(&graph), &changes);
         let mut progress = Progress::new(&self.report.host, Arc::clone(&host), run_id, events);
+        progress.uploads = uploads(&changes);
         let said =
             Conversation::hold(&nonce, |output| host.run(script, output), |record| progress.take(record))
                 .await;
@@ -172,14 +175,33 @@ struct Progress<'a> {
     events: &'a Sender,
     begun: BTreeMap<String, Instant>,
     ends: BTreeMap<String, Outcome>,
+    uploads: Vec<Upload>,
+}
+
+/// A local file on its way to the host.
+struct Upload {
+    task: String,
+    sent: Sent,
+    shown: u64,
+    total: u64,
 }
 
 impl<'a> Progress<'a> {
     fn new(name: &'a str, host: Arc<dyn Host>, run_id: String, events: &'a Sender) -> Self {
-        Self { name, host, run_id, events, begun: BTreeMap::new(), ends: BTreeMap::new() }
+        Self {
+            name,
+            host,
+            run_id,
+            events,
+            begun: BTreeMap::new(),
+            ends: BTreeMap::new(),
+            uploads: Vec::new(),
+        }
     }
 
     fn take(&mut self, record: &Record) {
+        // The host says something every second, whatever else happens.
+        self.show_uploads();
         let Some((what, task)) = record.kind.split_once(':') else { return };
         match what {
             "started" => {
@@ -201,6 +223,18 @@ impl<'a> Progress<'a> {
         self.events.send(EventKind::TaskFinished { host, task: task.to_owned(), outcome, seconds });
     }
 
+    fn show_uploads(&mut self) {
+        for upload in self.uploads.iter_mut().filter(|upload| upload.sent.bytes() > upload.shown) {
+            upload.shown = upload.sent.bytes();
+            self.events.send(EventKind::Uploaded {
+                host: self.name.to_owned(),
+                task: upload.task.clone(),
+                bytes: upload.shown,
+                total: upload.total,
+            });
+        }
+    }
+
     /// Shows the host that a new connection gets in. If it does not, the host finds out by itself.
     fn confirm(&self) {
         let (host, run_id) = (Arc::clone(&self.host), self.run_id.clone());
@@ -211,6 +245,17 @@ impl<'a> Progress<'a> {
             tracing::debug!(?ending, "confirmed over a fresh connection");
         });
     }
+}
+
+/// The local files that go to the host with these changes.
+fn uploads(changes: &Changes<'_>) -> Vec<Upload> {
+    let upload = |(task, change): &(&Task, Change)| match &change.payload.as_ref()?.stdin {
+        Stdin::File { len, sent, .. } => {
+            Some(Upload { task: task.id.clone(), sent: sent.clone(), shown: 0, total: *len })
+        }
+        Stdin::Bytes(_) => None,
+    };
+    changes.list.iter().filter_map(upload).collect()
 }
 
 /// `STATUS` and the last words of a task.
@@ -264,7 +309,7 @@ fn refused(records: &[Record]) -> Result<(), Failure> {
 }
 
 fn archives(graph: &Graph, seen: &Observation) -> BTreeMap<String, String> {
-    let archive = |task: &crate::task::Task| match &task.resource {
+    let archive = |task: &Task| match &task.resource {
         Resource::Archive(_) => Some((task.id.clone(), Archive::whole(&task.id, seen)?)),
         _ => None,
     };

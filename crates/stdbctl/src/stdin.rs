@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use stdbctl_engine::host::{HostError, Stdin};
+use stdbctl_engine::host::{HostError, Sent, Stdin};
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf, Take};
 
@@ -21,9 +21,9 @@ pub(crate) async fn reader(pieces: Vec<Stdin>) -> Result<Reader, HostError> {
     for piece in pieces {
         whole = match piece {
             Stdin::Bytes(bytes) => Box::new(whole.chain(io::Cursor::new(bytes))),
-            Stdin::File { path, len } => {
+            Stdin::File { path, len, sent } => {
                 let file = File::open(&path).await.map_err(|source| unreadable(&path, source))?;
-                Box::new(whole.chain(Part { file: file.take(len), path }))
+                Box::new(whole.chain(Part { file: file.take(len), path, sent }))
             }
         };
     }
@@ -42,6 +42,7 @@ fn unreadable(path: &Path, source: io::Error) -> HostError {
 struct Part {
     file: Take<File>,
     path: PathBuf,
+    sent: Sent,
 }
 
 impl AsyncRead for Part {
@@ -52,6 +53,7 @@ impl AsyncRead for Part {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.file).poll_read(cx, buffer))?;
+        self.sent.add((buffer.filled().len() - before) as u64);
         let ended = buffer.filled().len() == before && buffer.remaining() > 0;
         if ended && self.file.limit() > 0 {
             let message = format!("{} has become shorter while it was sent", self.path.display());
@@ -76,21 +78,25 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "0123456789").unwrap();
         let path = file.path().to_owned();
+        let sent = Sent::default();
         let pieces = vec![
             Stdin::Bytes(b"a\n".to_vec()),
-            Stdin::File { path: path.clone(), len: 4 },
+            Stdin::File { path: path.clone(), len: 4, sent: sent.clone() },
             Stdin::Bytes(Vec::new()),
-            Stdin::File { path, len: 0 },
+            Stdin::File { path, len: 0, sent: Sent::default() },
             Stdin::Bytes(b"z".to_vec()),
         ];
         assert_eq!(read(pieces).await.unwrap(), b"a\n0123z");
+        assert_eq!(sent.bytes(), 4);
     }
 
     #[tokio::test]
     async fn a_file_that_is_too_short_is_an_error() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "012").unwrap();
-        let error = read(vec![Stdin::File { path: file.path().to_owned(), len: 4 }]).await.unwrap_err();
+        let error = read(vec![Stdin::File { path: file.path().to_owned(), len: 4, sent: Sent::default() }])
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::change::{Change, Payload};
 use crate::graph::Graph;
-use crate::host::Stdin;
+use crate::host::{Sent, Stdin};
 use crate::observe::{Observation, PathKind, PathState, Probes};
 use crate::plan::Action;
 use crate::resource::{Kind, Planning, Thing};
@@ -72,7 +72,7 @@ impl Archive {
     fn payload(&self) -> Option<Payload> {
         let path = std::path::PathBuf::from(self.file.as_ref()?);
         let len = std::fs::metadata(&path).ok()?.len();
-        Some(Payload { stdin: Stdin::File { path, len }, len })
+        Some(Payload { stdin: Stdin::File { path, len, sent: Sent::default() }, len })
     }
 
     fn script(&self, seen: &Observation) -> String {

@@ -9,7 +9,7 @@ use similar::TextDiff;
 
 use crate::change::{Change, Payload};
 use crate::graph::Graph;
-use crate::host::Stdin;
+use crate::host::{Sent, Stdin};
 use crate::observe::{Observation, PathKind, PathState, Probes, sha256, sha256_file};
 use crate::plan::{Action, FileDiff};
 use crate::resource::{Kind, Planning, Thing, attribute_details};
@@ -74,7 +74,7 @@ impl File {
         };
         let path = PathBuf::from(source);
         let len = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
-        Payload { stdin: Stdin::File { path, len }, len }
+        Payload { stdin: Stdin::File { path, len, sent: Sent::default() }, len }
     }
 
     fn sum(&self) -> String {
@@ -97,10 +97,11 @@ impl File {
 
     fn diff(&self, old: Option<&PathState>) -> FileDiff {
         let old_text = match old {
-            None => Some(String::new()),
-            Some(state) if state.sha256.as_deref() == Some(&self.sum()) => self.text(),
             // A link that leads nowhere has no content.
-            Some(PathState { kind: PathKind::Symlink { .. }, sha256: None, .. }) => Some(String::new()),
+            None | Some(PathState { kind: PathKind::Symlink { .. }, sha256: None, .. }) => {
+                Some(String::new())
+            }
+            Some(state) if state.sha256.as_deref() == Some(&self.sum()) => self.text(),
             Some(state) => state.content.clone().and_then(|bytes| String::from_utf8(bytes).ok()),
         };
         let diff = match (old_text, self.text()) {
