@@ -21,11 +21,13 @@ pub(crate) async fn confirm(screen: MultiProgress, text: String, question: Strin
 /// Asks whether a host key that is not known is to be trusted from now on. Blocks; no answer is a no.
 pub(crate) fn trust(screen: &MultiProgress, key: &HostKeyPrompt) -> bool {
     let HostKeyPrompt { host, address, key_type, fingerprint, .. } = key;
-    let mut text = format!("The key of {host} ({address}) is not known: {key_type} {fingerprint}\n");
+    let whom = if address.ip().to_string() == *host { host.clone() } else { format!("{host} ({address})") };
+    let mut text = format!("The host key of {whom} is not known:\n  {key_type} {fingerprint}\n");
     if !key.other_types.is_empty() {
-        text = format!("{text}Known for it are keys of other types: {}\n", key.other_types.join(", "));
+        text =
+            format!("{text}There are keys of other types on record for it: {}\n", key.other_types.join(", "));
     }
-    let question = "Is it the right one? If so it is recorded".to_owned();
+    let question = "Is it the right one, to be trusted from now on?".to_owned();
     ask(screen, &clean::text(&text), question).unwrap_or(false)
 }
 

@@ -1,6 +1,6 @@
 //! One run of the engine, with somebody watching: its events shown, its question asked, Ctrl-C heard.
 
-use std::io;
+use std::io::{self, Write as _};
 
 use indicatif::MultiProgress;
 use stdbctl_engine::event::{Event, Sender};
@@ -11,7 +11,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::error::CliError;
 use crate::exit_code::ExitCode;
 use crate::prompt;
-use crate::report::style::count;
+use crate::report::plan::Depth;
+use crate::report::style::{QUIET, count};
 use crate::report::{Reporter, plan};
 
 /// Who says whether a plan is carried out.
@@ -19,12 +20,13 @@ use crate::report::{Reporter, plan};
 pub(crate) enum Approval {
     /// It has been said: `--yes`, or there is nothing to carry out.
     Given,
-    /// The operator, once they have seen it.
-    Asked,
+    /// The operator, once they have seen so much of it.
+    Asked(Depth),
 }
 
 struct Question {
     plans: Vec<HostPlan>,
+    depth: Depth,
     answer: oneshot::Sender<bool>,
 }
 
@@ -42,11 +44,9 @@ pub(crate) async fn run(
     let (sender, events) = Sender::channel();
     let (ask, questions) = mpsc::channel(1);
     let approve = move |plans| async move {
-        if approval == Approval::Given {
-            return true;
-        }
+        let Approval::Asked(depth) = approval else { return true };
         let (answer, reply) = oneshot::channel();
-        let asked = ask.send(Question { plans, answer }).await.is_ok();
+        let asked = ask.send(Question { plans, depth, answer }).await.is_ok();
         asked && reply.await.unwrap_or(false)
     };
     let engine = stdbctl_engine::run::run(jobs, options, sender, approve);
@@ -77,7 +77,7 @@ async fn watch(
                 while let Ok(event) = events.try_recv() {
                     show(reporter, &event, &mut shown);
                 }
-                let yes = ask(screen.clone(), &question.plans).await.unwrap_or(false);
+                let yes = ask(screen.clone(), &question.plans, question.depth).await.unwrap_or(false);
                 // The engine may have been interrupted in the meantime.
                 question.answer.send(yes).ok();
             }
@@ -95,10 +95,13 @@ fn show(reporter: &mut dyn Reporter, event: &Event, shown: &mut io::Result<()>) 
     }
 }
 
-async fn ask(screen: MultiProgress, plans: &[HostPlan]) -> io::Result<bool> {
+async fn ask(screen: MultiProgress, plans: &[HostPlan], depth: Depth) -> io::Result<bool> {
     let mut text = Vec::new();
     for plan in plans.iter().filter(|plan| !plan.changes.is_empty()) {
-        plan::write(&mut text, plan)?;
+        plan::write(&mut text, plan, depth)?;
+    }
+    if depth == Depth::Outline && plans.iter().any(plan::is_shortened) {
+        writeln!(text, "{QUIET}`stdbctl plan` shows new files in full, and so does -v.{QUIET:#}")?;
     }
     prompt::confirm(screen, String::from_utf8_lossy(&text).into_owned(), question(plans)).await
 }

@@ -4,13 +4,16 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use stdbctl_engine::run::{HostReport, Report};
+use stdbctl_playbook::inventory::DEFAULT_FILE;
 
 use super::verify;
-use crate::cli::{DeployArgs, Format};
+use crate::cli::{DeployArgs, Format, TrustArgs};
 use crate::console::Console;
 use crate::error::{self, CliError};
 use crate::exit_code::ExitCode;
 use crate::lock_file::LockFile;
+use crate::pair::Resolve;
+use crate::report::plan::Depth;
 use crate::report::reporter;
 use crate::run::{self, Approval};
 use crate::site::{self, PRODUCT, Site, SiteHost};
@@ -43,7 +46,7 @@ pub(super) async fn run(args: DeployArgs, console: &Console) -> Result<ExitCode,
     verified?;
     if console.format == Format::Human && !console.quiet {
         for host in changed {
-            say_what_next(host, &site);
+            say_what_next(host, &site, &args.trust);
         }
     }
     Ok(ExitCode::Done)
@@ -53,7 +56,8 @@ pub(super) async fn run(args: DeployArgs, console: &Console) -> Result<ExitCode,
 fn approval(yes: bool, console: &Console) -> Result<Approval, CliError> {
     match (yes, console.can_ask()) {
         (true, _) => Ok(Approval::Given),
-        (false, true) => Ok(Approval::Asked),
+        (false, true) if console.verbose > 0 => Ok(Approval::Asked(Depth::Whole)),
+        (false, true) => Ok(Approval::Asked(Depth::Outline)),
         (false, false) => Err(CliError::usage("there is nobody to ask whether to change the hosts")
             .hint("--yes changes them without asking; `stdbctl plan` shows what would be changed")),
     }
@@ -89,13 +93,20 @@ fn record(site: &Site, report: &Report, lock: &mut LockFile) -> Result<(), CliEr
     Ok(())
 }
 
-fn say_what_next(host: &SiteHost, site: &Site) {
+fn say_what_next(host: &SiteHost, site: &Site, trust: &TrustArgs) {
     let url = verify::url(host);
-    let check = match (&site.config, &host.settings.domain) {
+    let mut check = match (&site.config, &host.settings.domain) {
+        (Some(config), _) if config.as_os_str() == DEFAULT_FILE => "stdbctl verify".to_owned(),
         (Some(config), _) => format!("stdbctl verify --config {}", config.display()),
         (None, Some(domain)) => format!("stdbctl verify --domain {domain}"),
         (None, None) => format!("stdbctl verify --host {}", host.name),
     };
+    for Resolve { name, address } in &trust.resolve {
+        check = format!("{check} --resolve {name}={address}");
+    }
+    if let Some(ca) = &trust.ca {
+        check = format!("{check} --ca {}", ca.display());
+    }
     // A reader that is gone does not read this either.
     drop(writeln!(anstream::stdout(), "\n  SpacetimeDB  {url}\n  check it     {check}"));
 }

@@ -1,6 +1,6 @@
 //! `stdbctl plan`: what deploy would change.
 
-use std::io;
+use std::io::{self, Write as _};
 
 use serde::Serialize;
 use stdbctl_engine::event::RunStats;
@@ -11,6 +11,7 @@ use crate::cli::{Format, PlanArgs};
 use crate::console::{Console, written};
 use crate::error::{self, CliError, in_one_line};
 use crate::exit_code::ExitCode;
+use crate::report::plan::Depth;
 use crate::report::{github, json, plan, reporter};
 use crate::run::{self, Approval};
 use crate::site::{self, Site};
@@ -45,6 +46,10 @@ pub(super) async fn run(args: PlanArgs, console: &Console) -> Result<ExitCode, C
     }
     let pending =
         report.hosts.iter().filter_map(|host| host.plan.as_ref()).any(|plan| !plan.changes.is_empty());
+    if pending && console.format == Format::Human && !console.quiet {
+        // A reader that is gone does not read this either.
+        drop(writeln!(anstream::stderr(), "`stdbctl deploy` with the same flags makes these changes."));
+    }
     Ok(if pending && args.detailed_exitcode { ExitCode::Pending } else { ExitCode::Done })
 }
 
@@ -53,7 +58,7 @@ fn write(report: &Report, console: &Console) -> io::Result<()> {
     let mut plans = report.hosts.iter().filter_map(|host| host.plan.as_ref());
     match console.format {
         Format::Human => plans.try_for_each(|host| {
-            plan::write(&mut out, host)?;
+            plan::write(&mut out, host, Depth::Whole)?;
             if console.verbose > 0 { plan::write_skipped(&mut out, host) } else { Ok(()) }
         }),
         Format::Json => json::document(&mut out, &document(report)),

@@ -141,10 +141,14 @@ fn sum_up(out: &mut dyn Write, reports: &[SiteReport]) -> io::Result<()> {
 fn write_report(out: &mut dyn Write, report: &SiteReport) -> io::Result<()> {
     let verdict = if report.ok { "serves as it should" } else { "does not serve as it should" };
     writeln!(out, "{LOUD}{}{LOUD:#} {verdict}", report.url)?;
-    let width = report.checks.iter().map(|check| check.name.chars().count()).max().unwrap_or(0).min(50);
+    let width = report.checks.iter().map(|check| check.name.chars().count()).max().unwrap_or(0);
+    let mut above = "";
     for check in &report.checks {
         let (style, word) = if check.ok { (GOOD, "ok    ") } else { (BAD, "failed") };
-        let detail = clean::line(&check.detail);
+        // One cause often fails them all.
+        let repeated = !check.ok && check.detail == above;
+        above = &check.detail;
+        let detail = if repeated { "as above".to_owned() } else { clean::line(&check.detail) };
         let name = clean::line(&check.name);
         writeln!(out, "  {style}{word}{style:#}  {name:<width$}  {QUIET}{detail}{QUIET:#}")?;
     }
@@ -196,10 +200,11 @@ mod tests {
 
     #[test]
     fn each_check_is_shown_with_what_was_found() {
-        insta::assert_snapshot!(shown(&[report(&[true, false])], Format::Human), @r"
+        insta::assert_snapshot!(shown(&[report(&[true, false, false])], Format::Human), @r"
         https://example.com does not serve as it should
           ok      check 0  200
           failed  check 1  it answers 502 Bad Gateway
+          failed  check 2  as above
         ");
         insta::assert_snapshot!(shown(&[report(&[false])], Format::Github), @r"
         https://example.com does not serve as it should

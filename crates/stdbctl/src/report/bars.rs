@@ -32,8 +32,9 @@ impl Bars {
     fn start(&mut self, hosts: &[String]) {
         let width = hosts.iter().map(|host| host.chars().count()).max().unwrap_or(0);
         for host in hosts {
-            let bar =
-                self.screen.add(ProgressBar::new_spinner().with_style(style("{spinner} {prefix}  {msg}")));
+            let bar = self
+                .screen
+                .add(ProgressBar::new_spinner().with_style(style("{spinner} {prefix}  {wide_msg}")));
             bar.set_prefix(format!("{host:<width$}"));
             bar.set_message("connecting");
             bar.enable_steady_tick(TICK);
@@ -48,7 +49,7 @@ impl Bars {
             return;
         }
         bar.set_length(plan.changes.len() as u64);
-        bar.set_style(style("{spinner} {prefix}  [{bar:20}] {pos}/{len}  {msg}").progress_chars("=> "));
+        bar.set_style(style("{spinner} {prefix}  [{bar:20}] {pos}/{len}  {wide_msg}").progress_chars("=> "));
         bar.set_message("");
     }
 

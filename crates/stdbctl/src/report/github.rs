@@ -65,7 +65,7 @@ impl Reporter for Github {
 pub(crate) fn group(out: &mut dyn Write, plan: &HostPlan) -> io::Result<()> {
     writeln!(out, "::group::{}: {}", data(&plan.host), data(&plan::headline(plan)))?;
     // A line of a diff may look like a workflow command; indented as all of them are, it is none.
-    plan::write_changes(out, plan)?;
+    plan::write_changes(out, plan, plan::Depth::Whole)?;
     plan::write_skipped(out, plan)?;
     writeln!(out, "::endgroup::")
 }

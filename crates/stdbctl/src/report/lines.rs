@@ -53,10 +53,10 @@ impl Reporter for Lines {
             EventKind::RunStarted { hosts, .. } => {
                 hosts.iter().try_for_each(|host| writeln!(out, "{LOUD}{host}{LOUD:#}: connecting"))
             }
-            // Of a host with nothing to do the result says so.
+            // Of a host with nothing to do the result says so; without a result here, the plan is one of its own.
             EventKind::Planned { plans } => plans
                 .iter()
-                .filter(|plan| self.result.is_none() || !plan.changes.is_empty())
+                .filter(|plan| self.result.is_some() && !plan.changes.is_empty())
                 .try_for_each(|plan| writeln!(out, "{LOUD}{}{LOUD:#}: {}", plan.host, plan::headline(plan))),
             EventKind::TaskFinished { host, task, outcome, seconds } => {
                 self.write_outcome(host, task, outcome, *seconds)

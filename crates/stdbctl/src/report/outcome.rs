@@ -89,7 +89,12 @@ fn write_done(out: &mut dyn Write, host: &HostLedger, counts: Counts, seconds: f
 fn write_changes(out: &mut dyn Write, host: &HostLedger) -> io::Result<()> {
     let width = host.changed.iter().map(|(title, _)| title.chars().count()).max().unwrap_or(0).min(60);
     for (title, seconds) in &host.changed {
-        writeln!(out, "  {title:<width$}  {QUIET}{:>10}{QUIET:#}", duration(*seconds))?;
+        // What took no time at all is not worth a figure.
+        if *seconds < 0.05 {
+            writeln!(out, "  {title}")?;
+        } else {
+            writeln!(out, "  {title:<width$}  {QUIET}{:>10}{QUIET:#}", duration(*seconds))?;
+        }
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use super::github::Github;
 use super::json::Json;
 use super::lines::Lines;
 use super::outcome::Detail;
+use super::plan::Depth;
 use super::{Reporter, Writer, plan};
 
 /// What a reporter has written, styles taken out as on anything but a terminal.
@@ -202,15 +203,32 @@ fn an_event_of_a_newer_stdbctl_is_shown_as_nothing() {
 #[test]
 fn a_plan_shows_what_would_be_done_and_how() {
     let mut out = Vec::new();
-    plan::write(&mut out, &some_plan("web1")).unwrap();
+    plan::write(&mut out, &some_plan("web1"), Depth::Whole).unwrap();
     let text = anstream::adapter::strip_str(&String::from_utf8(out).unwrap()).to_string();
     insta::assert_snapshot!(text);
 }
 
 #[test]
+fn an_outline_only_shows_what_becomes_of_files_that_are_there() {
+    let mut plan = some_plan("web1");
+    assert!(!plan::is_shortened(&plan));
+    let site =
+        FileDiff { path: "/etc/site".to_owned(), diff: "--- a\n+++ b\n@@ -0,0 +1,2 @@\n+a\n+b\n".to_owned() };
+    plan.changes.push(PlannedChange { diffs: vec![site], ..change("site", "nginx site", Action::Create) });
+    assert!(plan::is_shortened(&plan));
+    let mut out = Vec::new();
+    plan::write(&mut out, &plan, Depth::Outline).unwrap();
+    let text = anstream::adapter::strip_str(&String::from_utf8(out).unwrap()).to_string();
+    assert!(
+        text.contains("  + nginx site\n      /etc/site, 2 lines\n") && text.contains("-User=root"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_plan_is_coloured_for_a_terminal() {
     let mut out = Vec::new();
-    plan::write(&mut out, &some_plan("web1")).unwrap();
+    plan::write(&mut out, &some_plan("web1"), Depth::Whole).unwrap();
     let text = String::from_utf8(out).unwrap();
     assert!(text.contains("\x1b[31m-User=root\x1b[0m"), "{text:?}");
     assert!(!text.contains("\x1b[2J"), "what the host wrote has no say in it: {text:?}");
