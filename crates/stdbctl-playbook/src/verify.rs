@@ -225,7 +225,7 @@ fn redirect(answer: &Answer, host: &str) -> Finding {
     let wanted = format!("https://{host}/v1/ping");
     match &answer.location {
         Some(location) if matches!(answer.status, 301 | 308) && *location == wanted => {
-            Ok(format!("{} to {location}", answer.status))
+            Ok(answer.status.to_string())
         }
         Some(location) => Err(format!("{} to {location} instead of {wanted}", answer.status)),
         None => Err(format!("{answer} instead of a redirect to {wanted}")),
@@ -239,7 +239,7 @@ fn websocket(answer: &Answer) -> Finding {
         101 => Ok("101, upgraded".to_owned()),
         300..=399 | 403 | 426 | 502..=504 => Err(answer.to_string()),
         _ if answer.body.contains("<center>nginx") => Err(answer.to_string()),
-        status => Ok(format!("{status} from SpacetimeDB itself")),
+        status => Ok(format!("{status} from SpacetimeDB")),
     }
 }
 

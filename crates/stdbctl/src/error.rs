@@ -106,7 +106,7 @@ fn causes(error: &(dyn Error + 'static)) -> Vec<String> {
     let mut next = Some(error);
     while let Some(cause) = next {
         next = cause.source();
-        let words = clean::text(cause.to_string().trim_end()).into_owned();
+        let words = clean::text(clean::without_number(cause.to_string().trim_end())).into_owned();
         // Some libraries repeat their cause in their own words.
         if !chain.iter().any(|earlier| earlier.contains(&words)) {
             chain.push(words);

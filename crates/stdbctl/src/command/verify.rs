@@ -14,7 +14,7 @@ use crate::error::CliError;
 use crate::exit_code::ExitCode;
 use crate::pair::Setting;
 use crate::report::style::{BAD, GOOD, LOUD, QUIET, count};
-use crate::report::{clean, github, json};
+use crate::report::{bars, clean, github, json};
 use crate::site::{Site, SiteHost};
 
 /// How long a site that was just deployed may take to be as it should: nginx lets old workers finish.
@@ -64,7 +64,11 @@ pub(super) async fn after_deploy(
     timeout: Duration,
     console: &Console,
 ) -> Result<(), CliError> {
-    let reports = check(hosts, trust, timeout, PATIENCE).await?;
+    let waiting = console.is_live().then(|| bars::spinner(&console.screen, "checking from outside"));
+    let reports = check(hosts, trust, timeout, PATIENCE).await;
+    // It clears itself away.
+    drop(waiting);
+    let reports = reports?;
     let result = match console.format {
         // The events are over: what failed is in the last line and the exit code.
         Format::Json => Ok(()),
@@ -141,7 +145,7 @@ fn sum_up(out: &mut dyn Write, reports: &[SiteReport]) -> io::Result<()> {
 fn write_report(out: &mut dyn Write, report: &SiteReport) -> io::Result<()> {
     let verdict = if report.ok { "serves as it should" } else { "does not serve as it should" };
     writeln!(out, "{LOUD}{}{LOUD:#} {verdict}", report.url)?;
-    let width = report.checks.iter().map(|check| check.name.chars().count()).max().unwrap_or(0);
+    let width = report.checks.iter().map(|check| check.name.chars().count()).max().unwrap_or(0).min(44);
     let mut above = "";
     for check in &report.checks {
         let (style, word) = if check.ok { (GOOD, "ok    ") } else { (BAD, "failed") };

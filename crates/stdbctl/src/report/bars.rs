@@ -132,6 +132,23 @@ impl Drop for Bars {
     }
 }
 
+/// A line that says what is waited for, and goes when it is dropped.
+pub(crate) fn spinner(screen: &MultiProgress, message: &'static str) -> Spinner {
+    let bar = screen.add(ProgressBar::new_spinner().with_style(style("{spinner} {wide_msg}")));
+    bar.set_message(message);
+    bar.enable_steady_tick(TICK);
+    Spinner(bar)
+}
+
+/// A line on the screen.
+pub(crate) struct Spinner(ProgressBar);
+
+impl Drop for Spinner {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
 fn activity(host: &HostLedger) -> String {
     let titles: Vec<&str> = host.running.values().map(String::as_str).collect();
     match host.sent {

@@ -16,6 +16,14 @@ pub(crate) fn text(text: &str) -> Cow<'_, str> {
     Cow::Owned(without_escapes.chars().filter(|&c| is_harmless(c)).collect())
 }
 
+/// A cause without the number the operating system gives it, which nobody looks up.
+pub(crate) fn without_number(cause: &str) -> &str {
+    match cause.rsplit_once(" (os error ") {
+        Some((words, number)) if number.trim_end_matches(')').parse::<u32>().is_ok() => words,
+        _ => cause,
+    }
+}
+
 /// The text as one line.
 pub(crate) fn line(line: &str) -> String {
     let words: Vec<_> = line.split_whitespace().collect();
@@ -37,7 +45,7 @@ pub(crate) fn event(event: &Event) -> Event {
             clean(why);
         }
         EventKind::HostFailed { cause, hints, .. } => {
-            clean(cause);
+            *cause = without_number(&text(cause)).to_owned();
             hints.iter_mut().for_each(clean);
         }
         EventKind::Warning { message, .. } => clean(message),
@@ -90,6 +98,12 @@ mod tests {
     #[test]
     fn harmless_text_is_not_copied() {
         assert!(matches!(text("umlauts: \u{e4}\u{f6}\n\ttab"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn a_cause_needs_no_number() {
+        assert_eq!(without_number("refused (os error 111)"), "refused");
+        assert_eq!(without_number("refused (os error x) by it"), "refused (os error x) by it");
     }
 
     #[test]

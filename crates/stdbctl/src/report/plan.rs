@@ -62,8 +62,9 @@ fn write_change(out: &mut dyn Write, change: &PlannedChange, depth: Depth) -> io
     let (sign, style) = sign(change.action);
     let estimate = if change.exact { "" } else { " (an estimate)" };
     writeln!(out, "  {style}{sign}{style:#} {}{QUIET}{estimate}{QUIET:#}", change.title)?;
-    // That the content changes is plain from the difference.
-    let details = change.details.iter().filter(|detail| change.diffs.is_empty() || *detail != "content");
+    // That the content changes is plain from the difference, and the title is said already.
+    let is_plain = |detail: &str| detail == change.title || (detail == "content" && !change.diffs.is_empty());
+    let details = change.details.iter().filter(|detail| !is_plain(detail));
     for line in details.flat_map(|detail| detail.lines()) {
         writeln!(out, "      {line}")?;
     }
