@@ -268,7 +268,10 @@ fn text(stdin: &[Stdin]) -> String {
 
 #[test]
 fn every_script_of_every_case_parses_under_every_shell() {
-    let mut scripts = Vec::new();
+    let mut scripts = vec![
+        ("observe.sh".to_owned(), include_str!("sh/observe.sh").to_owned()),
+        ("apply.sh".to_owned(), include_str!("sh/apply.sh").to_owned()),
+    ];
     for case in cases() {
         let graph = case.graph();
         let probes = planner::probes(&graph);

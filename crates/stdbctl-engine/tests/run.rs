@@ -1,5 +1,11 @@
 //! The engine's whole way (observe, plan, apply, observe again) on real shells and real files.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "the functions between the tests fail as the tests do"
+)]
+
 mod sandbox;
 
 use std::os::unix::fs::PermissionsExt as _;

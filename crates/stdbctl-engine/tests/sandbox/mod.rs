@@ -19,8 +19,8 @@ use tokio::sync::mpsc;
 /// What [`stdbctl_engine::host::BOOTSTRAP`] gives to the shell in the end.
 const STUB: &str = r#"IFS= read -r n; s=$(head -c "$n"); eval "$s""#;
 
-pub struct Sandbox {
-    pub directory: tempfile::TempDir,
+pub(crate) struct Sandbox {
+    pub(crate) directory: tempfile::TempDir,
     shell: Vec<&'static str>,
     /// Standard output is closed after so many bytes: the operator is gone.
     cut_after: Option<usize>,
@@ -30,11 +30,11 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::under(&["sh"])
     }
 
-    pub fn under(shell: &[&'static str]) -> Self {
+    pub(crate) fn under(shell: &[&'static str]) -> Self {
         Self {
             directory: tempfile::tempdir().unwrap(),
             shell: shell.to_vec(),
@@ -45,23 +45,23 @@ impl Sandbox {
     }
 
     /// The same host, reached by an operator whose connection ends after so many bytes of the changing script.
-    pub fn cut(self, after: usize) -> Self {
+    pub(crate) fn cut(self, after: usize) -> Self {
         Self { cut_after: Some(after), runs: AtomicUsize::new(0), ..self }
     }
 
-    pub fn whole(self) -> Self {
+    pub(crate) fn whole(self) -> Self {
         Self { cut_after: None, runs: AtomicUsize::new(0), ..self }
     }
 
-    pub fn meanwhile(self, act: impl Fn() + Send + Sync + 'static) -> Self {
+    pub(crate) fn meanwhile(self, act: impl Fn() + Send + Sync + 'static) -> Self {
         Self { meanwhile: Some(Box::new(act)), ..self }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    pub fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.path(name)).unwrap()
     }
 
@@ -125,7 +125,7 @@ impl Sandbox {
 }
 
 impl Host for Sandbox {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "sandbox"
     }
 
@@ -139,7 +139,7 @@ impl Host for Sandbox {
 }
 
 /// A directory's tasks as a playbook would have them, with `@` for the sandbox's own directory.
-pub fn tasks(at: &Path, list: &serde_json::Value) -> Vec<Task> {
+pub(crate) fn tasks(at: &Path, list: &serde_json::Value) -> Vec<Task> {
     let owner = name_of("-un");
     let group = name_of("-gn");
     let text = list
@@ -157,7 +157,11 @@ fn name_of(flag: &str) -> String {
 }
 
 /// A run of these tasks, with all its events.
-pub async fn deploy(host: &Arc<Sandbox>, list: &serde_json::Value, apply: bool) -> (Report, Vec<Event>) {
+pub(crate) async fn deploy(
+    host: &Arc<Sandbox>,
+    list: &serde_json::Value,
+    apply: bool,
+) -> (Report, Vec<Event>) {
     let graph = Graph::new(&tasks(host.directory.path(), list)).unwrap();
     let connected: Arc<dyn Host> = Arc::clone(host) as Arc<dyn Host>;
     let job = Job { name: "sandbox".to_owned(), connect: Box::pin(async move { Ok(connected) }), graph };
@@ -169,9 +173,9 @@ pub async fn deploy(host: &Arc<Sandbox>, list: &serde_json::Value, apply: bool) 
     };
     let (events, mut receiver) = Sender::channel();
     let report = run(vec![job], options, events, |_: Vec<HostPlan>| async { true }).await;
-    let mut received = Vec::new();
+    let mut all = Vec::new();
     while let Ok(event) = receiver.try_recv() {
-        received.push(event);
+        all.push(event);
     }
-    (report, received)
+    (report, all)
 }

@@ -1,0 +1,284 @@
+//! What a run makes of a host that refuses, lies, breaks off or falls silent.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "the functions between the tests fail as the tests do"
+)]
+
+use std::collections::BTreeMap;
+use std::error::Error as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::{Value, json};
+use stdbctl_engine::event::{Event, EventKind, Outcome, Sender};
+use stdbctl_engine::graph::Graph;
+use stdbctl_engine::host::{BoxFuture, Ending, Host, HostError, Output, Stdin};
+use stdbctl_engine::run::{Failure, Job, Options, Report, run};
+use stdbctl_engine::task::{Task, TaskSpec};
+use tokio::sync::mpsc;
+
+/// What a host does with one script: what it writes, `{nonce}` standing for the script's own, and how it ends.
+#[derive(Clone)]
+struct Turn {
+    out: String,
+    err: &'static str,
+    ending: Result<Ending, &'static str>,
+}
+
+fn says(records: &[(&str, &str)]) -> Turn {
+    let out = records.iter().map(|(kind, data)| format!("\n@{{nonce}} {kind} {}\n{data}", data.len()));
+    Turn { out: out.collect::<Vec<_>>().concat(), err: "", ending: Ok(Ending::Status(0)) }
+}
+
+fn ends(ending: Ending, err: &'static str) -> Turn {
+    Turn { out: String::new(), err, ending: Ok(ending) }
+}
+
+/// A host that answers its scripts one after the other, and is silent once it has no answer left.
+struct Fake {
+    turns: Vec<Turn>,
+    asked: AtomicUsize,
+}
+
+impl Host for Fake {
+    fn name(&self) -> &'static str {
+        "fake"
+    }
+
+    fn run(
+        &self,
+        stdin: Vec<Stdin>,
+        output: mpsc::Sender<Output>,
+    ) -> BoxFuture<'_, Result<Ending, HostError>> {
+        let turn = self.turns.get(self.asked.fetch_add(1, Ordering::SeqCst)).cloned();
+        Box::pin(async move {
+            let Some(turn) = turn else { return std::future::pending().await };
+            let Stdin::Bytes(script) = &stdin[0] else { panic!("a script comes first") };
+            let script = String::from_utf8(script.clone()).unwrap();
+            let nonce = script.split_once("\nnonce=").unwrap().1.split_once(' ').unwrap().0;
+            for piece in turn.out.replace("{nonce}", nonce).into_bytes().chunks(7) {
+                // A reader that gave up is what some of these hosts deserve.
+                drop(output.send(Output::Stdout(piece.to_vec())).await);
+            }
+            drop(output.send(Output::Stderr(turn.err.as_bytes().to_vec())).await);
+            turn.ending.map_err(HostError::new)
+        })
+    }
+}
+
+fn tasks() -> Vec<Task> {
+    let list: Value = json!([
+        {"id": "one", "title": "first thing", "command": {"run": "one", "creates": "/one"}},
+        {"id": "two", "title": "second thing", "needs": ["one"], "command": {"run": "two", "creates": "/two"}},
+    ]);
+    let specs: Vec<TaskSpec> = serde_json::from_value(list).unwrap();
+    specs.into_iter().map(|spec| spec.into_task(None).unwrap()).collect()
+}
+
+/// A run on one host that answers so.
+async fn deploy(turns: Vec<Turn>) -> (Report, Vec<Event>) {
+    let host: Arc<dyn Host> = Arc::new(Fake { turns, asked: AtomicUsize::new(0) });
+    connected(Box::pin(async move { Ok(host) })).await
+}
+
+async fn connected(connect: BoxFuture<'static, Result<Arc<dyn Host>, HostError>>) -> (Report, Vec<Event>) {
+    let job = Job { name: "fake".to_owned(), connect, graph: Graph::new(&tasks()).unwrap() };
+    let options = Options {
+        verb: "deploy".to_owned(),
+        apply: true,
+        operator: "ada@laptop".to_owned(),
+        resolve: BTreeMap::new(),
+    };
+    let (events, mut receiver) = Sender::channel();
+    let report = run(vec![job], options, events, |_| async { true }).await;
+    let mut all = Vec::new();
+    while let Ok(event) = receiver.try_recv() {
+        all.push(event);
+    }
+    let finished = all.iter().filter(|event| matches!(event.kind, EventKind::RunFinished { .. })).count();
+    assert_eq!(finished, 1, "a run ends once");
+    assert!(matches!(all.last().unwrap().kind, EventKind::RunFinished { .. }), "and that is its last event");
+    (report, all)
+}
+
+async fn failure(turns: Vec<Turn>) -> Failure {
+    let (mut report, events) = deploy(turns).await;
+    let failure = report.hosts.remove(0).failure.unwrap();
+    let told = events.iter().any(|event| {
+        matches!(&event.kind, EventKind::HostFailed { cause, hints, .. } if *cause == failure.cause() && !hints.is_empty())
+    });
+    assert!(told, "readers are told why, and what to try");
+    failure
+}
+
+const TO_DO: [(&str, &str); 3] = [("extra:one", "\n1"), ("extra:two", "\n1"), ("end", "")];
+
+fn begin(then: Turn) -> Vec<Turn> {
+    vec![says(&TO_DO), says(&[("end", "")]), then]
+}
+
+#[tokio::test]
+async fn sudo_that_asks_for_a_password_is_told_as_such() {
+    let turn = ends(Ending::Status(1), "mesg: no tty\nsudo: a password is required\n");
+    let failure = failure(vec![turn]).await;
+    assert!(
+        matches!(&failure, Failure::Sudo(words) if words == "sudo: a password is required"),
+        "{failure:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_host_that_cannot_be_reached_is_told_with_its_hints() {
+    let error = HostError {
+        message: "cannot connect".to_owned(),
+        hints: vec!["is it on?".to_owned()],
+        source: Some(Box::new(std::io::Error::other("refused"))),
+    };
+    let (report, _) = connected(Box::pin(async move { Err(error) })).await;
+    let failure = report.hosts[0].failure.as_ref().unwrap();
+    assert_eq!(failure.cause(), "cannot connect: refused");
+    assert_eq!(failure.hints(), ["is it on?"]);
+    assert!(failure.source().is_some());
+}
+
+#[tokio::test]
+async fn a_script_that_ends_early_is_told_with_its_last_words() {
+    let failure = failure(vec![ends(Ending::Status(127), "one\nsh: head: not found\n")]).await;
+    assert_eq!(
+        failure.to_string(),
+        "the host's answer could not be read: the script ended early with status 127: sh: head: not found"
+    );
+}
+
+#[tokio::test]
+async fn a_script_that_was_killed_is_told_with_the_signal() {
+    let failure = failure(vec![ends(Ending::Signal("KILL".to_owned()), "")]).await;
+    assert!(failure.to_string().ends_with("the script was ended by SIGKILL"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_lost_connection_is_told_wherever_it_is_lost() {
+    for turns in [vec![], vec![says(&TO_DO)], begin(says(&[("begun", ""), ("started:one", "")]))] {
+        let mut turns = turns;
+        let mut last = turns.pop().unwrap_or_else(|| says(&[]));
+        last.ending = Ok(Ending::Lost("reset by peer".to_owned()));
+        last.out = last.out.replace("\n@{nonce} end 0\n", "");
+        turns.push(last);
+        let failure = failure(turns).await;
+        assert_eq!(failure.to_string(), "the connection was lost: reset by peer");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_lost_after_the_last_record_is_no_failure() {
+    let mut turn = says(&[("extra:one", "\n0"), ("extra:two", "\n0"), ("end", "")]);
+    turn.ending = Ok(Ending::Lost("reset by peer".to_owned()));
+    let (report, _) = deploy(vec![turn]).await;
+    assert!(report.hosts[0].failure.is_none());
+    assert_eq!(report.hosts[0].counts.unchanged, 2);
+}
+
+#[tokio::test]
+async fn a_host_error_in_the_middle_is_a_lost_connection_with_its_cause() {
+    let mut turn = says(&[]);
+    turn.ending = Err("the channel was closed");
+    assert_eq!(failure(vec![turn]).await.to_string(), "the connection was lost: the channel was closed");
+}
+
+#[tokio::test]
+async fn a_forged_answer_is_no_answer() {
+    let mut turn = says(&[]);
+    turn.out = "\n@00000000000000000000000000000000 extra:one 2\n\n0\n@{nonce}0 end 0\n".to_owned();
+    let failure = failure(vec![turn]).await;
+    assert!(matches!(failure, Failure::Protocol(_)), "{failure:?}");
+}
+
+#[tokio::test]
+async fn an_answer_that_claims_gigabytes_is_refused() {
+    let mut turn = says(&[]);
+    turn.out = "\n@{nonce} paths 99999999999\n".to_owned();
+    assert_eq!(
+        failure(vec![turn]).await.to_string(),
+        "the host's answer could not be read: a record claims to hold 99999999999 bytes"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_host_is_given_up_whenever_it_falls_silent() {
+    for turns in [vec![], vec![says(&TO_DO)], vec![says(&TO_DO), says(&[("end", "")])]] {
+        let failure = failure(turns).await;
+        assert_eq!(failure.to_string(), "the connection was lost: nothing was heard for 120 s");
+    }
+}
+
+#[tokio::test]
+async fn what_keeps_a_host_from_beginning_is_told() {
+    let failure_of =
+        async |record: (&'static str, &'static str)| failure(begin(says(&[record, ("end", "")]))).await;
+    let locked = failure_of(("locked", "bob@desk, deploy since noon")).await;
+    assert_eq!(locked.to_string(), "another run holds this host: bob@desk, deploy since noon");
+    assert!(matches!(failure_of(("stale", "")).await, Failure::Stale));
+    assert!(
+        matches!(failure_of(("failed", "the disk is full")).await, Failure::Storage(words) if words == "the disk is full")
+    );
+}
+
+#[tokio::test]
+async fn a_task_that_failed_is_the_cause_and_what_needs_it_is_skipped() {
+    let (report, events) = deploy(begin(says(&[
+        ("started:one", ""),
+        ("finished:one", "1 no such\nfile\n"),
+        ("skipped:two", ""),
+        ("extra:one", "\n1"),
+        ("extra:two", "\n1"),
+        ("end", ""),
+    ])))
+    .await;
+    let host = &report.hosts[0];
+    let failure = host.failure.as_ref().unwrap();
+    assert!(
+        matches!(failure, Failure::Task { task, title, why } if task == "one" && title == "first thing" && why == "no such\nfile")
+    );
+    assert_eq!((host.counts.failed, host.counts.skipped, host.counts.changed), (1, 1, 0));
+    let skipped = |event: &Event| matches!(&event.kind, EventKind::TaskFinished { task, outcome: Outcome::Skipped { .. }, .. } if task == "two");
+    assert!(events.iter().any(skipped));
+}
+
+#[tokio::test]
+async fn a_change_that_brought_nothing_about_is_a_failure() {
+    let (report, _) = deploy(begin(says(&[
+        ("finished:one", "0 "),
+        ("finished:two", "0 "),
+        ("extra:one", "\n0"),
+        ("extra:two", "\n1"),
+        ("end", ""),
+    ])))
+    .await;
+    let host = &report.hosts[0];
+    assert!(
+        matches!(host.failure.as_ref().unwrap(), Failure::NotConverged(titles) if titles == &["second thing"])
+    );
+    assert_eq!((host.counts.changed, host.counts.failed), (1, 1));
+}
+
+#[tokio::test]
+async fn a_garbled_outcome_is_a_failure_and_that_of_nobody_counts_for_nothing() {
+    let (report, _) = deploy(begin(says(&[
+        ("finished:nobody", "0 "),
+        ("finished:one", "0 "),
+        ("finished:one", "garbage"),
+        ("started:", ""),
+        ("finished:two", "0 "),
+        ("extra:one", "\n0"),
+        ("extra:two", "\n0"),
+        ("end", ""),
+    ])))
+    .await;
+    let host = &report.hosts[0];
+    assert!(
+        matches!(host.failure.as_ref().unwrap(), Failure::Task { why, .. } if why == "it ended in an unknown way")
+    );
+    assert_eq!(host.counts.changed, 1);
+}
