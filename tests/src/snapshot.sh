@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Everything on a host that a run could touch, `NAME TAB VALUE` lines. Read by snapshot.rs.
 # What moves by itself (logs, the database's own data) is not part of it; its owner and mode are.
 set -eu

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # What a deployment made of a host, `NAME TAB VALUE` lines, without what differs from host to host: names, keys,
 # times. Read by snapshot.rs. $domain, $name and $address are set in front of it.
 set -eu
