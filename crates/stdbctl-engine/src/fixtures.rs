@@ -275,10 +275,13 @@ fn every_script_of_every_case_parses_under_every_shell() {
     for case in cases() {
         let graph = case.graph();
         let probes = planner::probes(&graph);
+        let requirements = planner::requirement_probes(&graph);
         let seen = Observation::read(&case.records());
         let changes = planner::plan(&graph, &seen);
         let apply = Apply { nonce: "n", run_id: "r", holder: "it's ada", digest: &seen.digest };
-        scripts.push((case.name.clone(), text(&[Stdin::Bytes(script::observe("n", &probes))])));
+        for probes in [&probes, &requirements] {
+            scripts.push((case.name.clone(), text(&[Stdin::Bytes(script::observe("n", probes))])));
+        }
         scripts.push((case.name.clone(), text(&apply.script(&graph, &probes, &changes))));
     }
     for shell in [&["dash", "-n"][..], &["bash", "--posix", "-n"], &["busybox", "sh", "-n"]] {

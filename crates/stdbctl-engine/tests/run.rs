@@ -222,3 +222,84 @@ async fn independent_tasks_run_side_by_side_and_a_streamed_file_arrives_whole() 
     let (report, _) = deploy(&host, &list, true).await;
     assert_eq!(planned(&report), Vec::<String>::new());
 }
+
+/// Deploys these tasks, which must succeed and leave nothing to do.
+async fn settles(host: &Arc<Sandbox>, list: &Value) -> stdbctl_engine::plan::HostPlan {
+    let (mut report, _) = deploy(host, list, true).await;
+    assert!(report.hosts[0].failure.is_none(), "{:?}", report.hosts[0].failure);
+    let (again, _) = deploy(host, list, true).await;
+    assert_eq!(planned(&again), Vec::<String>::new());
+    report.hosts.remove(0).plan.unwrap()
+}
+
+fn mode(host: &Sandbox, name: &str) -> u32 {
+    host.path(name).metadata().unwrap().permissions().mode() & 0o7777
+}
+
+#[tokio::test]
+async fn a_directory_behind_a_link_stays_there() {
+    let host = Arc::new(Sandbox::new());
+    std::fs::create_dir(host.path("disk")).unwrap();
+    std::os::unix::fs::symlink("disk", host.path("etc")).unwrap();
+    settles(&host, &house()).await;
+    assert!(host.path("etc").symlink_metadata().unwrap().is_symlink());
+    assert_eq!(mode(&host, "disk"), 0o750);
+    assert_eq!(host.read("disk/unit"), "one\ntwo\n");
+}
+
+#[tokio::test]
+async fn a_name_with_blanks_is_a_name_like_any_other() {
+    let host = Arc::new(Sandbox::new());
+    let list = json!([{"id": "f", "title": "f", "file":
+        {"path": "@/it's my file", "owner": "OWNER", "group": "GROUP", "content": "new\n", "validate": "grep -q new %s"}}]);
+    std::fs::write(host.path("it's my file"), "old\n").unwrap();
+    let plan = settles(&host, &list).await;
+    assert!(plan.changes[0].diffs[0].diff.ends_with("-old\n+new\n"), "{}", plan.changes[0].diffs[0].diff);
+    assert_eq!(host.read("it's my file"), "new\n");
+}
+
+#[tokio::test]
+async fn what_is_missing_above_a_directory_is_open_to_all() {
+    let host = Arc::new(Sandbox::new());
+    let list = json!([{"id": "d", "title": "d", "directory":
+        {"path": "@/a/b/c", "owner": "OWNER", "group": "GROUP", "mode": "0700"}}]);
+    settles(&host, &list).await;
+    assert_eq!(["a", "a/b", "a/b/c"].map(|name| mode(&host, name)), [0o755, 0o755, 0o700]);
+}
+
+#[tokio::test]
+async fn a_link_is_replaced_by_the_file_and_kept() {
+    let host = Arc::new(Sandbox::new());
+    let list = json!([{"id": "f", "title": "f", "file":
+        {"path": "@/f", "owner": "OWNER", "group": "GROUP", "content": "same\n"}}]);
+    std::fs::write(host.path("elsewhere"), "same\n").unwrap();
+    std::os::unix::fs::symlink("elsewhere", host.path("f")).unwrap();
+    settles(&host, &list).await;
+    assert!(host.path("f").symlink_metadata().unwrap().is_file());
+    assert_eq!((host.read("f"), host.read("elsewhere")), ("same\n".to_owned(), "same\n".to_owned()));
+    let kept = std::process::Command::new("find")
+        .arg(host.path("state/kept"))
+        .args(["-type", "l"])
+        .output()
+        .unwrap();
+    assert!(!kept.stdout.is_empty(), "the link is kept");
+}
+
+#[tokio::test]
+async fn a_directory_is_neither_removed_nor_replaced_and_the_host_says_so() {
+    for resource in [
+        json!({"absent": {"path": "@/d"}}),
+        json!({"file": {"path": "@/d", "content": "x"}}),
+        json!({"symlink": {"path": "@/d", "target": "x"}}),
+    ] {
+        let host = Arc::new(Sandbox::new());
+        std::fs::create_dir(host.path("d")).unwrap();
+        let mut task = resource.clone();
+        task["id"] = json!("t");
+        task["title"] = json!("t");
+        let (report, _) = deploy(&host, &json!([task]), true).await;
+        let Some(Failure::Task { why, .. }) = &report.hosts[0].failure else { panic!("{resource}") };
+        assert!(why.ends_with("in the way; move it and run again"), "{why}");
+        assert!(host.path("d").is_dir());
+    }
+}
