@@ -136,7 +136,13 @@ impl Site {
                     let first = Failure::Task { task: task.id.clone(), title: task.title.clone(), why };
                     failure.get_or_insert(first);
                 }
-                _ => self.report.counts.skipped += 1,
+                _ => {
+                    self.report.counts.skipped += 1;
+                    // Without a failure before it nothing may be skipped.
+                    if left.contains(task.id.as_str()) {
+                        unsettled.push(task.title.clone());
+                    }
+                }
             }
         }
         let planned: BTreeSet<&str> = changes.list.iter().map(|(task, _)| task.id.as_str()).collect();

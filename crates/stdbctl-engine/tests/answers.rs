@@ -264,6 +264,23 @@ async fn a_change_that_brought_nothing_about_is_a_failure() {
 }
 
 #[tokio::test]
+async fn a_change_that_the_host_forgot_is_a_failure() {
+    let (report, _) = deploy(begin(says(&[
+        ("finished:one", "0 "),
+        ("skipped:two", ""),
+        ("extra:one", "\n0"),
+        ("extra:two", "\n1"),
+        ("end", ""),
+    ])))
+    .await;
+    let host = &report.hosts[0];
+    assert!(
+        matches!(host.failure.as_ref().unwrap(), Failure::NotConverged(titles) if titles == &["second thing"])
+    );
+    assert_eq!((host.counts.changed, host.counts.skipped), (1, 1));
+}
+
+#[tokio::test]
 async fn a_garbled_outcome_is_a_failure_and_that_of_nobody_counts_for_nothing() {
     let (report, _) = deploy(begin(says(&[
         ("finished:nobody", "0 "),

@@ -303,3 +303,27 @@ async fn a_directory_is_neither_removed_nor_replaced_and_the_host_says_so() {
         assert!(host.path("d").is_dir());
     }
 }
+
+#[tokio::test]
+async fn a_payload_that_does_not_arrive_whole_fails_its_task() {
+    for shell in [&["dash"][..], &["bash"], &["busybox", "sh"]] {
+        let host = Sandbox::under(shell);
+        let local = host.path("module.local");
+        std::fs::write(&local, "ten bytes.").unwrap();
+        let host = Arc::new(host.meanwhile(move || std::fs::write(&local, "three").unwrap()));
+        let list = json!([
+            {"id": "module", "title": "module", "file":
+                {"path": "@/module", "owner": "OWNER", "group": "GROUP", "source": "@/module.local"}},
+            {"id": "after", "title": "after", "needs": ["module"], "command": {"run": "touch @/after", "creates": "@/after"}},
+            {"id": "other", "title": "other", "command": {"run": "touch @/other", "creates": "@/other"}}
+        ]);
+        let (report, _) = deploy(&host, &list, true).await;
+        let host_report = &report.hosts[0];
+        let Some(Failure::Task { task, why, .. }) = &host_report.failure else { panic!("{host_report:?}") };
+        assert_eq!(task, "module");
+        assert!(why.contains("did not arrive whole"), "{why}");
+        let counts = host_report.counts;
+        assert_eq!((counts.failed, counts.skipped, counts.changed), (1, 1, 1));
+        assert!(!host.path("module").exists() && !host.path("after").exists());
+    }
+}

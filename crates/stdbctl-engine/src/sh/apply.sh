@@ -64,17 +64,17 @@ spool() {
   done
 }
 
-# judge NUMBER: whether a waiting task can begin: $verdict is now, later or never.
+# judge NUMBER: whether a waiting task can begin: $verdict is now, later, never, or broken if its payload is.
 judge() {
   eval "needs=\$needs_$1 lock=\$lock_$1 payload=\$payload_$1"
   verdict=now
   case $lock in -) ;; *) eval "[ -z \"\${held_$lock:-}\" ]" || verdict=later ;; esac
-  case $payload in waiting) verdict=later ;; failed) verdict=never ;; esac
+  case $payload in waiting) verdict=later ;; failed) verdict=broken ;; esac
   for need in $needs; do
     eval "need=\$state_$need"
     case $need in
       done) ;;
-      waiting | running) [ "$verdict" = never ] || verdict=later ;;
+      waiting | running) case $verdict in now) verdict=later ;; esac ;;
       *) verdict=never ;;
     esac
   done
@@ -116,6 +116,12 @@ begin_ready() {
         left=$((left - 1))
         eval "state_$next=never; tell \"skipped:\$id_$next\" ''"
         # What needs this one may stand before it: look again from the start.
+        next=0
+        ;;
+      broken)
+        left=$((left - 1))
+        eval "state_$next=failed id=\$id_$next"
+        tell "finished:$id" '1 what was sent for it did not arrive whole: the disk is full, or the file has changed'
         next=0
         ;;
     esac

@@ -24,7 +24,7 @@ pub(crate) struct Sandbox {
     shell: Vec<&'static str>,
     /// Standard output is closed after so many bytes: the operator is gone.
     cut_after: Option<usize>,
-    /// Run before the second script, as another operator would.
+    /// Run before the script that changes, as another operator would.
     meanwhile: Option<Box<dyn Fn() + Send + Sync>>,
     runs: AtomicUsize,
 }
@@ -76,7 +76,7 @@ impl Sandbox {
 
     async fn execute(&self, stdin: Vec<Stdin>, output: mpsc::Sender<Output>) -> Result<Ending, HostError> {
         let number = self.runs.fetch_add(1, Ordering::SeqCst);
-        if let (1, Some(act)) = (number, &self.meanwhile) {
+        if let (2, Some(act)) = (number, &self.meanwhile) {
             act();
         }
         let (program, arguments) = self.shell.split_first().unwrap();
