@@ -8,7 +8,7 @@ use stdbctl_engine::event::RunStats;
 use crate::cli::{Format, OutputArgs};
 use crate::error::{self, CliError, Context};
 use crate::exit_code::ExitCode;
-use crate::report::outcome;
+use crate::report::{outcome, screen};
 
 /// How output is to look.
 #[derive(Debug, Clone)]
@@ -32,7 +32,7 @@ impl Console {
             quiet: args.quiet,
             verbose: args.verbose,
             stats: args.stats,
-            screen: MultiProgress::new(),
+            screen: screen::stderr(),
         }
     }
 

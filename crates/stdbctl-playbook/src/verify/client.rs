@@ -268,8 +268,17 @@ fn told(error: &dyn Error) -> String {
         }
         cause = error.source();
     }
-    text
+    PLAIN.iter().find(|(jargon, _)| text == *jargon).map_or(text, |(_, plain)| (*plain).to_owned())
 }
+
+/// What the libraries say most often, in words for people.
+const PLAIN: [(&str, &str); 2] = [
+    ("tls handshake eof", "the server hung up instead of agreeing on TLS"),
+    (
+        "operation was canceled: connection closed before message completed",
+        "the server hung up instead of answering",
+    ),
+];
 
 #[cfg(test)]
 mod tests {

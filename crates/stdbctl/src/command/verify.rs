@@ -64,7 +64,8 @@ pub(super) async fn after_deploy(
     timeout: Duration,
     console: &Console,
 ) -> Result<(), CliError> {
-    let waiting = console.is_live().then(|| bars::spinner(&console.screen, "checking from outside"));
+    let waiting = (console.is_live() && !hosts.is_empty())
+        .then(|| bars::spinner(&console.screen, "checking from outside"));
     let reports = check(hosts, trust, timeout, PATIENCE).await;
     // It clears itself away.
     drop(waiting);
@@ -178,7 +179,7 @@ fn error(reports: &[SiteReport]) -> Option<CliError> {
         return None;
     }
     let error = CliError::new(ExitCode::Verify, format!("verification failed: {}", told.join("; ")));
-    Some(error.hint("`stdbctl deploy` mends the host; it cannot mend DNS or a provider's firewall"))
+    Some(error.hint("`stdbctl deploy` mends the host, but not DNS or a provider's firewall"))
 }
 
 #[cfg(test)]

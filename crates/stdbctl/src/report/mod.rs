@@ -10,6 +10,7 @@ pub(crate) mod lines;
 pub(crate) mod outcome;
 pub(crate) mod plan;
 pub(crate) mod reporter;
+pub(crate) mod screen;
 pub(crate) mod style;
 #[cfg(test)]
 mod tests;
