@@ -65,7 +65,11 @@ async fn feed(mut pipe: ChildStdin, stdin: Vec<Stdin>) -> Result<(), HostError> 
                 let name = path.display().to_string();
                 let file = tokio::fs::File::open(path).await;
                 let file = file.map_err(|error| failed(&format!("cannot read {name}"), error))?;
-                copy(file.take(len), &mut pipe, &sent).await
+                let written = copy(file.take(len), &mut pipe, &sent).await;
+                if written.is_ok() && sent.bytes() < len {
+                    return Err(HostError::new(format!("{name} has become shorter while it was sent")));
+                }
+                written
             }
         };
         if written.is_err() {

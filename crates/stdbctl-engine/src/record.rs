@@ -6,6 +6,8 @@
 
 /// Longest record that is read; a host that claims more is not believed.
 const MAX_RECORD: usize = 8 << 20;
+/// All records of one script together; no host of ours says a tenth of it.
+const MAX_TOTAL: usize = 64 << 20;
 /// Longest header line, nonce included.
 const MAX_HEADER: usize = 512;
 
@@ -34,6 +36,9 @@ pub(crate) enum RecordError {
     /// A record that claims to be larger than any of ours.
     #[error("a record claims to hold {0} bytes")]
     TooLarge(u64),
+    /// Records without end.
+    #[error("its records hold more than {} MiB", MAX_TOTAL >> 20)]
+    TooMany,
 }
 
 /// Reads records out of a stream that comes in pieces.
@@ -41,13 +46,15 @@ pub(crate) enum RecordError {
 pub(crate) struct Reader {
     marker: Vec<u8>,
     buffer: Vec<u8>,
+    /// Bytes of the records read so far, headers included.
+    total: usize,
 }
 
 impl Reader {
     /// A reader of the records under `nonce`.
     pub(crate) fn new(nonce: &str) -> Self {
         // The stream may begin with a record, whose newline is then missing if a shell ate it.
-        Self { marker: format!("\n@{nonce} ").into_bytes(), buffer: vec![b'\n'] }
+        Self { marker: format!("\n@{nonce} ").into_bytes(), buffer: vec![b'\n'], total: 0 }
     }
 
     /// Takes the next piece of the stream and hands back the records that are whole with it.
@@ -88,6 +95,10 @@ impl Reader {
         let Some(data) = self.buffer.get(body..body + length) else { return Ok(None) };
         let data = data.to_vec();
         self.buffer.drain(..body + length);
+        self.total += body + length;
+        if self.total > MAX_TOTAL {
+            return Err(RecordError::TooMany);
+        }
         // A record that follows at once begins with its own newline.
         Ok(Some(Record { kind, data }))
     }
@@ -146,6 +157,14 @@ mod tests {
         let mut reader = Reader::new("n");
         assert_eq!(reader.feed(b"\n@n x 99999999999\n"), Err(RecordError::TooLarge(99_999_999_999)));
         assert_eq!(Reader::new("n").feed(b"\n@n x -1\n"), Err(RecordError::Header));
+    }
+
+    #[test]
+    fn records_without_end_are_refused() {
+        let record = written("n", "x", &vec![b'x'; 1 << 20]);
+        let mut reader = Reader::new("n");
+        let refused = (0..100).find_map(|_| reader.feed(&record).err());
+        assert_eq!(refused, Some(RecordError::TooMany));
     }
 
     #[test]
