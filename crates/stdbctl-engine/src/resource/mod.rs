@@ -77,7 +77,8 @@ pub(crate) trait Kind {
         Vec::new()
     }
 
-    /// What a service that runs `with` this has been started with. None if it is not known before it is there.
+    /// What a service that runs `with` this has been started with. None if it is not known before it is there, or if
+    /// the kind has nothing to tell one state of it from another.
     fn fingerprint(&self, _task: &str, _seen: &Observation) -> Option<String> {
         None
     }

@@ -63,8 +63,10 @@ impl Service {
             .partners(planning.graph)
             .into_iter()
             .map(|task| {
-                let print = task.resource.kind().fingerprint(&task.id, planning.seen)?;
-                Some(format!("{}={print}", task.id))
+                let print = task.resource.kind().fingerprint(&task.id, planning.seen);
+                // Of a kind that has none it is only known that this run changes it.
+                let none = (!planning.changing.contains(&task.id)).then(|| "-".to_owned());
+                Some(format!("{}={}", task.id, print.or(none)?))
             })
             .collect();
         Some(prints?.join(" "))
