@@ -99,7 +99,9 @@ fn disk_full(host: &LabHost, deploy: &Deploy<'_>) {
     let run = deploy(&host.wish(), &[]);
     assert!(run.code == Some(1), "{run}");
     assert!(host.holds("grep -q SIGTERM /etc/systemd/system/spacetimedb.service"), "untouched");
-    host.sh("umount /var/lib/stdbctl");
+    wait_for("the run lets go of the disk", Duration::from_secs(10), || {
+        host.holds("umount /var/lib/stdbctl").then_some(())
+    });
     deploy(&host.wish(), &[]).exited(0);
     before.differences(&host.state()).assert_none("mended once there is room again");
 }
