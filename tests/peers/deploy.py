@@ -116,7 +116,7 @@ systemd.service(
 tls = put("/etc/nginx/sites-available/spacetimedb-tls")
 files.link(
     name="TLS site",
-    path="/etc/nginx/sites-enabled/spacetimedb-tls",
+    path=f"/etc/letsencrypt/live/{data.domain}/spacetimedb.conf",
     target="/etc/nginx/sites-available/spacetimedb-tls",
     _sudo=True,
 )

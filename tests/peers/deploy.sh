@@ -53,7 +53,7 @@ systemctl daemon-reload
 systemctl enable --now --quiet certbot.timer
 
 put /etc/nginx/sites-available/spacetimedb-tls
-ln -sfn /etc/nginx/sites-available/spacetimedb-tls /etc/nginx/sites-enabled/spacetimedb-tls
+ln -sfn /etc/nginx/sites-available/spacetimedb-tls "/etc/letsencrypt/live/$domain/spacetimedb.conf"
 nginx -t -q
 systemctl reload nginx
 rm -rf "$unpacked"
