@@ -10,6 +10,8 @@ pub(crate) struct Change {
     pub(crate) details: Vec<String>,
     pub(crate) exact: bool,
     pub(crate) diffs: Vec<FileDiff>,
+    /// Whether what runs with it must take it up: not when only an owner or a mode changes.
+    pub(crate) content: bool,
     /// The body of the task's function in the apply script: run under `set -eu`, with `$number` and `$run` set.
     pub(crate) script: String,
     /// What the script reads from `$run/payload.$number`.
@@ -34,12 +36,27 @@ impl Payload {
 impl Change {
     /// A change whose effect is known exactly.
     pub(crate) fn new(action: Action, details: Vec<String>, script: String) -> Self {
-        Self { action, details, exact: true, diffs: Vec::new(), script, payload: None, lock: None }
+        Self {
+            action,
+            details,
+            exact: true,
+            content: true,
+            diffs: Vec::new(),
+            script,
+            payload: None,
+            lock: None,
+        }
     }
 
     /// The same, but with an effect that can only be estimated.
     pub(crate) fn inexact(mut self) -> Self {
         self.exact = false;
+        self
+    }
+
+    /// The same, but of no concern to what runs with it.
+    pub(crate) fn of_attributes(mut self) -> Self {
+        self.content = false;
         self
     }
 

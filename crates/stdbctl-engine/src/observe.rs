@@ -32,7 +32,7 @@ struct Fragment {
 }
 
 impl Probes {
-    /// Type, owner, mode and time of last change of a path.
+    /// Type, owner, mode and time of last write of a path.
     pub(crate) fn path(&mut self, path: &str) {
         self.paths.insert(path.to_owned());
     }
@@ -167,7 +167,7 @@ pub struct PathState {
     pub owner: String,
     /// Group's name.
     pub group: String,
-    /// Seconds since 1970 of the last change of content or attributes.
+    /// Seconds since 1970 of the last change of content; of what is planned to change, the end of time.
     pub changed: i64,
     /// sha256 in hex, for files that were asked for.
     pub sha256: Option<String>,

@@ -49,7 +49,9 @@ pub(crate) fn plan<'a>(graph: &'a Graph, observed: &Observation) -> Changes<'a> 
             continue;
         };
         kind.predict(&task.id, &mut seen);
-        changing.insert(task.id.clone());
+        if change.content {
+            changing.insert(task.id.clone());
+        }
         changes.list.push((task, change));
     }
     changes

@@ -83,9 +83,30 @@ impl Site {
         if !self.is_pending() {
             return;
         }
-        if let Err(failure) = self.change(options, events).await {
+        let mut result = self.change(options, events).await;
+        if matches!(result, Err(Failure::Stale)) {
+            result = self.change_what_is_left(options, events).await;
+        }
+        if let Err(failure) = result {
             self.fail(failure, events);
         }
+    }
+
+    /// A lost run may have ended in the meantime and done a part of the work. What is left is done if all of it
+    /// stood in the plan that was approved.
+    async fn change_what_is_left(&mut self, options: &Options, events: &Sender) -> Result<(), Failure> {
+        let Some(host) = self.host.clone() else { return Ok(()) };
+        let graph = Arc::clone(&self.graph);
+        self.seen = observe(&*host, &planner::probes(&graph)).await?;
+        let left = planner::plan(&graph, &self.seen).to_plan(&self.report.host);
+        let approved = self.report.plan.as_ref().map_or(&[][..], |plan| plan.changes.as_slice());
+        if !left.changes.iter().all(|change| approved.contains(change)) {
+            return Err(Failure::Stale);
+        }
+        self.report.counts.unchanged = left.unchanged;
+        let nothing = left.changes.is_empty();
+        self.report.plan = Some(left);
+        if nothing { Ok(()) } else { self.change(options, events).await }
     }
 
     async fn change(&mut self, options: &Options, events: &Sender) -> Result<(), Failure> {

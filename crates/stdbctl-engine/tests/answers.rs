@@ -219,10 +219,32 @@ async fn what_keeps_a_host_from_beginning_is_told() {
         async |record: (&'static str, &'static str)| failure(begin(says(&[record, ("end", "")]))).await;
     let locked = failure_of(("locked", "bob@desk, deploy since noon")).await;
     assert_eq!(locked.to_string(), "another run holds this host: bob@desk, deploy since noon");
-    assert!(matches!(failure_of(("stale", "")).await, Failure::Stale));
     assert!(
         matches!(failure_of(("failed", "the disk is full")).await, Failure::Storage(words) if words == "the disk is full")
     );
+}
+
+/// What a host answers that was found changed between the plan and the change, and then looked at again.
+fn stale_then(again: &[(&str, &str)], rest: Turn) -> Vec<Turn> {
+    let mut turns = begin(says(&[("stale", ""), ("end", "")]));
+    turns.extend([says(again), rest]);
+    turns
+}
+
+#[tokio::test]
+async fn what_a_lost_run_left_is_done_if_it_was_approved() {
+    let done = says(&[("finished:two", "0 "), ("extra:one", "\n0"), ("extra:two", "\n0"), ("end", "")]);
+    let again = [("extra:one", "\n0"), ("extra:two", "\n1"), ("end", "")];
+    let (report, _) = deploy(stale_then(&again, done)).await;
+    assert!(report.hosts[0].failure.is_none(), "{:?}", report.hosts[0].failure);
+    assert_eq!((report.hosts[0].counts.changed, report.hosts[0].counts.unchanged), (1, 1));
+}
+
+#[tokio::test]
+async fn a_host_that_keeps_changing_is_left_alone() {
+    let again = [("extra:one", "\n1"), ("extra:two", "\n1"), ("end", "")];
+    let stale = says(&[("stale", ""), ("end", "")]);
+    assert!(matches!(failure(stale_then(&again, stale)).await, Failure::Stale));
 }
 
 #[tokio::test]

@@ -90,15 +90,9 @@ impl Certificate {
         };
         format!(
             "{stamps}mkdir -p {webroot}\n{ca}\
-             if [ ! -e {live}/fullchain.pem ]; then\n\
-             for left in /etc/letsencrypt/renewal/{lineage}.conf /etc/letsencrypt/live/{lineage} /etc/letsencrypt/archive/{lineage}; do\n\
-             keep \"$left\"\nrm -rf -- \"$left\"\ndone\nfi\n\
-             timeout 600 certbot certonly -n --agree-tos --webroot -w {webroot} --cert-name {lineage} \
-             --server {directory} {account} --force-renewal --expand -d {domains} || {{\n\
-             tail -n 30 /var/log/letsencrypt/letsencrypt.log | sed -n 's/^.*\\(Detail: .*\\)/\\1/p'\nexit 1\n}}",
+             get_certificate {lineage} --webroot -w {webroot} --server {directory} {account} -d {domains}",
             stamps = lines(stamps),
             webroot = quote(&self.webroot),
-            live = quote(&self.live()),
             directory = quote(self.directory()),
             domains = quote(&domains),
         )
@@ -142,8 +136,9 @@ impl Kind for Certificate {
     }
 
     fn predict(&self, task: &str, seen: &mut Observation) {
-        let whole = seen.extra(task).is_some_and(|extra| extra.text.lines().any(|line| line == "pem"));
-        if !whole {
+        let text = seen.extra(task).map_or("", |extra| extra.text.as_str());
+        let goes_on = text.lines().any(|line| line == "pem") && text.contains("server = ");
+        if !goes_on {
             // What is left of the lineage is moved out of certbot's way, with what others have put beside it.
             let inside = format!("{}/", self.live());
             seen.paths.retain(|path, _| !path.starts_with(&inside));

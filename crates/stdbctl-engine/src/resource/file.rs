@@ -172,7 +172,7 @@ impl Kind for File {
         let path = quote(&self.path);
         let owner = quote(&format!("{}:{}", self.owner, self.group));
         let script = format!("chown {owner} {path}\nchmod {} {path}", quote(&self.mode));
-        (!details.is_empty()).then(|| Change::new(Action::Update, details, script))
+        (!details.is_empty()).then(|| Change::new(Action::Update, details, script).of_attributes())
     }
 
     fn predict(&self, _task: &str, seen: &mut Observation) {

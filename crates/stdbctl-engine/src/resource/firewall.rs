@@ -18,25 +18,47 @@ pub struct Firewall {
     pub allow: Vec<String>,
 }
 
-/// What ufw's own files say, and whether the kernel has its chains.
+/// What ufw's own files say, and whether the kernel has its chains. A rule for one interface lets nobody else in; one
+/// that limits lets everybody in, slowly.
 const LOOK: &str = "\
 . /etc/ufw/ufw.conf 2>/dev/null && echo \"enabled $ENABLED\"
-. /etc/default/ufw 2>/dev/null && echo \"input $DEFAULT_INPUT_POLICY\"
-sed -n 's/^### tuple ### allow \\([a-z]*\\) \\([0-9:,]*\\) 0.0.0.0\\/0 any 0.0.0.0\\/0 in.*/allow \\2\\/\\1/p' /etc/ufw/user.rules 2>/dev/null
+. /etc/default/ufw 2>/dev/null && echo \"input $DEFAULT_INPUT_POLICY\" && echo \"ipv6 $IPV6\"
+rules() {
+sed -n \"s|^### tuple ### \\(allow\\\\|limit\\) \\([a-z]*\\) \\([0-9:,]*\\) $2 any $2 in\\( comment=.*\\)\\{0,1\\}\\$|$3 \\3/\\2|p\" \"$1\" 2>/dev/null
+}
+rules /etc/ufw/user.rules 0.0.0.0/0 allow
+rules /etc/ufw/user6.rules ::/0 allow6
 iptables -n -L ufw-user-input >/dev/null 2>&1 && echo live
+[ -n \"$ssh_connection\" ] || sshd -T 2>/dev/null | sed -n 's/^port /ssh /p'
 :";
 
-/// The port to keep open where there is no SSH connection to tell: `--host local`.
+/// Where nothing tells the port of SSH.
 const DEFAULT_SSH_PORT: u16 = 22;
 
 impl Firewall {
-    /// The SSH port in use, then the others.
-    fn wanted(&self, planning: &Planning<'_>) -> Vec<String> {
-        let ssh = planning.seen.host.ssh_port.unwrap_or(DEFAULT_SSH_PORT);
-        let mut wanted = vec![format!("{ssh}/tcp")];
-        wanted.extend(self.allow.iter().filter(|port| **port != format!("{ssh}/tcp")).cloned());
+    /// The ports of SSH, then the others. Without an SSH connection (`--host local`) sshd's own word counts.
+    fn wanted(&self, planning: &Planning<'_>, look: &str) -> Vec<String> {
+        let mut wanted: Vec<String> = match planning.seen.host.ssh_port {
+            Some(port) => vec![format!("{port}/tcp")],
+            None => look
+                .lines()
+                .filter_map(|line| Some(format!("{}/tcp", line.strip_prefix("ssh ")?.trim())))
+                .collect(),
+        };
+        if wanted.is_empty() {
+            wanted.push(format!("{DEFAULT_SSH_PORT}/tcp"));
+        }
+        let others: Vec<String> = self.allow.iter().filter(|port| !wanted.contains(port)).cloned().collect();
+        wanted.extend(others);
         wanted
     }
+}
+
+/// Whether what [`LOOK`] found lets a port in, over both families if ufw minds both.
+fn is_open(look: &str, port: &str) -> bool {
+    let has = |line: String| look.lines().any(|found| found.trim() == line);
+    let lets = |word: &str| has(format!("{word} {port}")) || has(format!("{word} {}", any_protocol(port)));
+    lets("allow") && (!has("ipv6 yes".to_owned()) || lets("allow6"))
 }
 
 impl Kind for Firewall {
@@ -47,11 +69,8 @@ impl Kind for Firewall {
     fn plan(&self, planning: &Planning<'_>) -> Option<Change> {
         let text = planning.seen.extra(&planning.task.id).map_or("", |extra| extra.text.as_str());
         let has = |line: &str| text.lines().any(|l| l.trim() == line);
-        let missing: Vec<String> = self
-            .wanted(planning)
-            .into_iter()
-            .filter(|port| !has(&format!("allow {port}")) && !has(&format!("allow {}", any_protocol(port))))
-            .collect();
+        let missing: Vec<String> =
+            self.wanted(planning, text).into_iter().filter(|port| !is_open(text, port)).collect();
         let mut details: Vec<String> = missing.iter().map(|port| format!("allow {port}")).collect();
         let mut script = lines(missing.iter().map(|port| format!("ufw allow {}", quote(port))));
         if !has("input DROP") && !has("input REJECT") {
@@ -59,9 +78,7 @@ impl Kind for Firewall {
             script.push_str("ufw default deny incoming\n");
         }
         if !(has("enabled yes") && has("live")) {
-            details.push(
-                "switch it on; it goes off again by itself unless a new SSH connection gets in".to_owned(),
-            );
+            details.push("switch it on; it goes off again unless a new SSH connection gets in".to_owned());
             script.push_str("enable_firewall\n");
         }
         (!details.is_empty()).then(|| Change::new(Action::Update, details, script))

@@ -188,7 +188,9 @@ impl Require {
         let own = text.lines().find_map(|line| line.strip_prefix("addresses ")).unwrap_or_default();
         let own: Vec<IpAddr> = own.split_whitespace().filter_map(|address| address.parse().ok()).collect();
         let here = |address: &IpAddr| own.contains(address) || outside.peer == Some(*address);
-        if addresses.iter().any(here) {
+        // A CA asks any of them, and IPv6 first.
+        let elsewhere: Vec<IpAddr> = addresses.iter().filter(|address| !here(address)).copied().collect();
+        if elsewhere.is_empty() {
             return None;
         }
         let list =
@@ -198,7 +200,7 @@ impl Require {
         Some(format!(
             "{name} leads to {}, which is not this host ({}): point its A or AAAA record here, or use \
              --resolve {name}=ADDRESS",
-            list(addresses),
+            list(&elsewhere),
             list(&known)
         ))
     }

@@ -99,6 +99,14 @@ impl Service {
             let same = self.wanted(planning).is_some_and(|wanted| wanted == with);
             return (!same).then(|| reason(if changing.is_empty() { &all } else { &changing }));
         }
+        // Started after its file was written, but systemd had not read that file.
+        if unit.need_daemon_reload {
+            let units = self.partners(planning.graph).into_iter().filter(|task| is_of_systemd(task));
+            let units: Vec<&str> = units.map(|task| task.id.as_str()).collect();
+            if !units.is_empty() {
+                return Some(reason(&units));
+            }
+        }
         // Of any other start (a reboot, a crash, an operator) only when it was.
         if !changing.is_empty() {
             return Some(reason(&changing));
@@ -115,18 +123,23 @@ impl Service {
     /// Whether systemd must read unit files again.
     fn needs_daemon_reload(&self, unit: &UnitState, planning: &Planning<'_>) -> bool {
         unit.need_daemon_reload
-            || self.partners(planning.graph).into_iter().any(|task| {
-                let of_systemd = paths(task).any(|path| path.starts_with("/etc/systemd/system/"));
-                of_systemd && planning.changing.contains(&task.id)
-            })
+            || self
+                .partners(planning.graph)
+                .into_iter()
+                .any(|task| is_of_systemd(task) && planning.changing.contains(&task.id))
     }
+}
+
+/// Whether systemd reads what the task provides.
+fn is_of_systemd(task: &Task) -> bool {
+    paths(task).any(|path| path.starts_with("/etc/systemd/system/"))
 }
 
 fn is_active(unit: &UnitState) -> bool {
     matches!(unit.active_state.as_str(), "active" | "reloading")
 }
 
-/// When what a task provides was last touched, seconds since 1970.
+/// When the content of what a task provides was last written, seconds since 1970.
 fn last_change(task: &Task, seen: &Observation) -> i64 {
     paths(task).filter_map(|path| seen.paths.get(&path)).map(|state| state.changed).max().unwrap_or(0)
 }

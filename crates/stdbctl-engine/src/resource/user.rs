@@ -63,7 +63,8 @@ impl Kind for User {
             details.push(format!("shell {} -> {}", user.shell, self.shell));
             let _ = write!(options, " --shell {shell}");
         }
-        if user.home != self.home {
+        // Nothing looks into the home of a system account, and it cannot be moved while one of its processes runs.
+        if user.home != self.home && !self.system {
             details.push(format!("home {} -> {}", user.home, self.home));
             let _ = write!(options, " --home {home}");
         }

@@ -20,16 +20,23 @@ tell() {
 take_lock() {
   mkdir -p /run/stdbctl/with "$state/run" "$state/kept"
   exec 9>>/run/stdbctl/lock
-  flock -n 9 || flock -w 3 9 || {
-    case $(cat /run/stdbctl/holder 2>/dev/null) in
-      *'connection is gone'*) flock -w 600 9 ;;
-      *) false ;;
-    esac
-  } || {
+  flock -n 9 || flock -w 3 9 || await_lost_run || {
     rec locked "$(cat /run/stdbctl/holder 2>/dev/null)"
     return 1
   }
   printf '%s\n' "$holder" >/run/stdbctl/holder
+}
+
+# await_lost_run: waits for a run whose operator is gone to end its last step, ten minutes at most.
+await_lost_run() {
+  tries=0
+  while [ "$tries" -lt 120 ]; do
+    case $(cat /run/stdbctl/holder 2>/dev/null) in *'connection is gone'*) ;; *) return 1 ;; esac
+    flock -w 5 9 && return
+    rec tick '' || return 1
+    tries=$((tries + 1))
+  done
+  return 1
 }
 
 # still_as_observed: whether the host is as it was when the plan was made.
@@ -52,14 +59,23 @@ task() {
   eval "shift 4; needs_$1=\"\$*\""
 }
 
-# spool: takes the payloads off standard input, in their order, `NUMBER LENGTH` a word of $payloads.
+# spool: takes the payloads off standard input, in their order, `NUMBER:LENGTH` a word of $payloads. After one that
+# did not arrive whole nobody knows where the next begins.
 spool() {
+  broken=
   for payload in $payloads; do
     number=${payload%%:*} length=${payload#*:}
+    if [ -n "$broken" ]; then
+      printf 'payload %s failed\n' "$number" >&3
+      continue
+    fi
     head -c "$length" >"$run/payload.$number"
     case $(stat -c %s "$run/payload.$number") in
       "$length") printf 'payload %s whole\n' "$number" >&3 ;;
-      *) printf 'payload %s failed\n' "$number" >&3 ;;
+      *)
+        broken=yes
+        printf 'payload %s failed\n' "$number" >&3
+        ;;
     esac
   done
 }
@@ -99,8 +115,15 @@ end() {
   eval "id=\$id_$1 lock=\$lock_$1"
   case $lock in -) ;; *) eval "held_$lock=" ;; esac
   left=$((left - 1))
-  if [ "$2" = 0 ]; then eval "state_$1=done"; else eval "state_$1=failed"; fi
-  tell "finished:$id" "$2 $(tail -c 4000 "$run/log.$1")"
+  words=$(tail -c 4000 "$run/log.$1")
+  if [ "$2" = 0 ]; then
+    eval "state_$1=done"
+  else
+    eval "state_$1=failed"
+    # On a full disk not even the cause can be written down.
+    [ -n "$words" ] || words=$(df -P "$state" | tail -n 1)
+  fi
+  tell "finished:$id" "$2 $words"
 }
 
 # begin_ready: begins all that can be begun; what needs something that failed is given up.
@@ -164,11 +187,11 @@ apply() {
   run_tasks
   rm -rf "$run"
   prune_kept
+  rm -f /run/stdbctl/holder
   [ -z "$lost" ] || return 0
   rec applied ''
   observe_stable
   observe_volatile
-  rm -f /run/stdbctl/holder
 }
 
 # prune_kept: what the last twenty runs replaced stays, what came before goes.
@@ -190,7 +213,7 @@ keep() {
 # beside PATH: the name of a new temporary beside it; those that another run left there are removed.
 beside() {
   for left in "${1%/*}"/.stdbctl.*; do
-    case $left in *".stdbctl.$run_id."*) ;; *) [ ! -f "$left" ] || rm -f -- "$left" ;; esac
+    case $left in *".stdbctl.$run_id."*) ;; *) [ -d "$left" ] || rm -f -- "$left" ;; esac
   done
   mktemp "${1%/*}/.stdbctl.$run_id.XXXXXX"
 }
@@ -304,7 +327,10 @@ update_lists() {
 install_packages() {
   [ -z "$(ls -A /var/lib/dpkg/updates)" ] || dpkg --configure -a --force-confdef --force-confold
   fresh=$(find /var/lib/apt/lists -maxdepth 1 -name '*_Packages*' -mtime -1 2>/dev/null | head -n 1)
-  if [ -z "$fresh" ] || ! apt -s install --no-install-recommends "$@" >/dev/null 2>&1; then update_lists; fi
+  if [ -z "$fresh" ] || ! apt -s install --no-install-recommends "$@" >/dev/null 2>&1; then
+    # A dead source of somebody else does not matter, as long as these can be had.
+    update_lists || apt -s install --no-install-recommends "$@" >/dev/null
+  fi
   apt install --no-install-recommends "$@" >"$run/apt.log" 2>&1 || {
     case $(cat "$run/apt.log") in
       *'dpkg --configure -a'*)
@@ -347,6 +373,27 @@ turn_unit() {
   systemctl "$1" -- "$2" 2>"$run/turn.$number" && return
   cat "$run/turn.$number"
   unit_words "$2" "$since"
+  return 1
+}
+
+# get_certificate LINEAGE ARGUMENT...: through certbot. What is left of a lineage that certbot cannot go on with is
+# moved out of its way, and back if it fails.
+get_certificate() {
+  name=$1
+  shift
+  parts="/etc/letsencrypt/renewal/$name.conf /etc/letsencrypt/live/$name /etc/letsencrypt/archive/$name"
+  if [ ! -s "/etc/letsencrypt/live/$name/fullchain.pem" ] || [ ! -s "/etc/letsencrypt/renewal/$name.conf" ]; then
+    for part in $parts; do
+      keep "$part"
+      rm -rf -- "$part"
+    done
+  fi
+  timeout 600 certbot certonly -n --agree-tos --cert-name "$name" --force-renewal --expand "$@" && return
+  for part in $parts; do
+    [ -e "$part" ] || [ ! -e "$state/kept/$run_id$part" ] || cp -aT -- "$state/kept/$run_id$part" "$part"
+  done
+  sed -n 's/^.*"detail": "\(.*\)".*$/the CA says: \1/p; s/^.*Detail: /the CA says: /p' \
+    /var/log/letsencrypt/letsencrypt.log | tail -n 1
   return 1
 }
 

@@ -11,9 +11,9 @@ rec() {
   printf '\n@%s %s %s\n%s' "$nonce" "$1" "${#2}" "$2" 2>/dev/null
 }
 
-# see_paths PATH...: type, mode, owner, group, size, time of last change and link target of those that are there.
+# see_paths PATH...: type, mode, owner, group, size, time of last write and link target of those that are there.
 see_paths() {
-  rec paths "$(stat -c '%n|%F|%a|%U|%G|%s|%Z|%N' -- "$@" 2>/dev/null)"
+  rec paths "$(stat -c '%n|%F|%a|%U|%G|%s|%Y|%N' -- "$@" 2>/dev/null)"
 }
 
 # see_files WANTED PATH...: the sha256 of those that are there, and the content of those that are not as wanted.

@@ -11,6 +11,7 @@ use crate::cli::{Format, PlanArgs};
 use crate::console::{Console, written};
 use crate::error::{self, CliError, in_one_line};
 use crate::exit_code::ExitCode;
+use crate::lock_file::LockFile;
 use crate::report::plan::Depth;
 use crate::report::{github, json, plan, reporter};
 use crate::run::{self, Approval};
@@ -34,7 +35,9 @@ struct FailedHost<'a> {
 }
 
 pub(super) async fn run(args: PlanArgs, console: &Console) -> Result<ExitCode, CliError> {
-    let site = Site::load(&args.site, Some(&args.short))?;
+    let mut site = Site::load(&args.site, Some(&args.short))?;
+    // The same archive as `deploy` would hold to.
+    site.pin(&LockFile::read(&site.lock_path()).map_err(CliError::settings)?);
     let jobs = site::jobs(&site, site::places(&site, &args.ssh, &args.trust.resolve, console))?;
     let options = site::options("plan", false, &args.trust.resolve);
     let reporter = reporter::for_progress(console);
