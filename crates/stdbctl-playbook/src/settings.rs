@@ -127,11 +127,13 @@ pub struct Public {
     pub sql: bool,
     /// Anyone may create databases, and their owners update them, over HTTP. For development only.
     pub publish: bool,
+    /// Whether nginx listens on IPv6 too. `false` is for a host whose kernel has none.
+    pub ipv6: bool,
 }
 
 impl Default for Public {
     fn default() -> Self {
-        Self { subscribe: true, identity: true, call: false, sql: false, publish: false }
+        Self { subscribe: true, identity: true, call: false, sql: false, publish: false, ipv6: true }
     }
 }
 

@@ -21,10 +21,10 @@ pub struct Firewall {
 /// What ufw's own files say, and whether the kernel has its chains. A rule for one interface lets nobody else in; one
 /// that limits lets everybody in, slowly.
 const LOOK: &str = "\
-. /etc/ufw/ufw.conf 2>/dev/null && echo \"enabled $ENABLED\"
-. /etc/default/ufw 2>/dev/null && echo \"input $DEFAULT_INPUT_POLICY\" && echo \"ipv6 $IPV6\"
+[ -r /etc/ufw/ufw.conf ] && . /etc/ufw/ufw.conf && echo \"enabled $ENABLED\"
+[ -r /etc/default/ufw ] && . /etc/default/ufw && echo \"input $DEFAULT_INPUT_POLICY\" && echo \"ipv6 $IPV6\"
 rules() {
-sed -n \"s|^### tuple ### \\(allow\\\\|limit\\) \\([a-z]*\\) \\([0-9:,]*\\) $2 any $2 in\\( comment=.*\\)\\{0,1\\}\\$|$3 \\3/\\2|p\" \"$1\" 2>/dev/null
+sed -n \"s~^### tuple ### \\(allow\\\\|limit\\) \\([a-z]*\\) \\([0-9:,]*\\) $2 any $2 in\\( comment=.*\\)\\{0,1\\}\\$~$3 \\3/\\2~p\" \"$1\" 2>/dev/null
 }
 rules /etc/ufw/user.rules 0.0.0.0/0 allow
 rules /etc/ufw/user6.rules ::/0 allow6
@@ -88,4 +88,39 @@ impl Kind for Firewall {
 /// A rule for a port without a protocol lets both in.
 fn any_protocol(port: &str) -> String {
     format!("{}/any", port.split('/').next().unwrap_or(port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What [`LOOK`] finds in these files of ufw's.
+    fn look(rules: &str, rules6: &str) -> String {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("user.rules"), rules).unwrap();
+        std::fs::write(directory.path().join("user6.rules"), rules6).unwrap();
+        let script = LOOK.replace("/etc/ufw", &directory.path().display().to_string());
+        let output =
+            std::process::Command::new("sh").arg("-c").arg(format!("ssh_connection=x\n{script}")).output();
+        format!("ipv6 yes\n{}", String::from_utf8(output.unwrap().stdout).unwrap())
+    }
+
+    #[test]
+    fn only_a_rule_for_everybody_opens_a_port_and_a_limit_is_one() {
+        let rules = |any: &str| {
+            format!(
+                "*filter\n### tuple ### limit tcp 22 {any} any {any} in\n-A x\n\
+                 ### tuple ### allow tcp 443 {any} any {any} in_lo\n\
+                 ### tuple ### allow any 80 {any} any {any} in comment=776562\n\
+                 ### tuple ### allow tcp 81 {any} any 10.0.0.0/8 in\n\
+                 ### tuple ### deny tcp 82 {any} any {any} in\n"
+            )
+        };
+        let found = look(&rules("0.0.0.0/0"), &rules("::/0"));
+        let open = |port: &str| is_open(&found, port);
+        assert!(open("22/tcp") && open("80/tcp"), "{found}");
+        assert!(!open("443/tcp") && !open("81/tcp") && !open("82/tcp"), "{found}");
+        let found = look(&rules("0.0.0.0/0"), "");
+        assert!(!is_open(&found, "22/tcp"), "shut over IPv6: {found}");
+    }
 }

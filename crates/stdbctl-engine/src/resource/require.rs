@@ -31,6 +31,9 @@ pub struct Require {
     /// Largest difference between the host's clock and the operator's, seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_skew_seconds: Option<u64>,
+    /// Whether the kernel must know IPv6.
+    #[serde(default)]
+    pub ipv6: bool,
     /// A name that must resolve to this host: to the address it was reached at, or to one of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolves_here: Option<String>,
@@ -91,6 +94,9 @@ impl Kind for Require {
                 quote(&disk.path)
             );
         }
+        if self.ipv6 {
+            script.push_str("[ -d /proc/sys/net/ipv6 ] || echo no-ipv6\n");
+        }
         if self.resolves_here.is_some() {
             script.push_str("echo \"addresses $(hostname -I)\"\n");
         }
@@ -118,6 +124,7 @@ impl Require {
             self.disk_problem(text),
             self.memory_problem(seen),
             self.clock_problem(seen, outside),
+            self.ipv6_problem(text),
             self.name_problem(text, outside),
         ]
         .into_iter()
@@ -174,6 +181,13 @@ impl Require {
                 "the host's clock is {skew} s away from this machine's; certificates and tokens would be refused: \
                  set it (timedatectl set-ntp true)"
             )
+        })
+    }
+
+    fn ipv6_problem(&self, text: &str) -> Option<String> {
+        let lacks = self.ipv6 && text.lines().any(|line| line == "no-ipv6");
+        lacks.then(|| {
+            "the host's kernel has no IPv6, so nginx could not start: --set public.ipv6=false".to_owned()
         })
     }
 

@@ -154,7 +154,7 @@ async fn a_plain_server_that_is_open_fails_nearly_every_check() {
 #[tokio::test]
 async fn what_is_opened_on_purpose_is_not_asked_for() {
     let ports = Ports { http: serve(upgrading, false).await, https: 0, spacetimedb: closed_port().await };
-    let public = Public { subscribe: true, identity: true, call: true, sql: true, publish: true };
+    let public = Public { subscribe: true, identity: true, call: true, sql: true, publish: true, ipv6: true };
     let report = verify(&VerifyOptions { public, ..options("db.example.com", ports) }).await.unwrap();
     assert!(report.ok(), "{}", told(&report));
     let closed: Vec<&str> =
