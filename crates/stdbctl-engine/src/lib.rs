@@ -7,6 +7,7 @@
 mod change;
 mod conversation;
 pub mod event;
+pub mod failure;
 #[cfg(test)]
 mod fixtures;
 pub mod graph;

@@ -8,6 +8,7 @@ use std::time::Instant;
 use futures_util::future::join_all;
 
 use crate::event::{Counts, EventKind, RunStats, Sender};
+use crate::failure::Failure;
 use crate::graph::Graph;
 use crate::host::{BoxFuture, Host, HostError};
 use crate::plan::HostPlan;
@@ -62,88 +63,6 @@ pub struct HostReport {
     pub archives: BTreeMap<String, String>,
     /// Why the host is not as it should be. None for success.
     pub failure: Option<Failure>,
-}
-
-/// Why a host is not as it should be. One reason: the first that stopped it.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Failure {
-    /// It could not be reached. `source` is the transport's own error.
-    #[error("{0}")]
-    Connect(#[source] HostError),
-    /// The login user may not become root without a password.
-    #[error("sudo refused: {0}")]
-    Sudo(String),
-    /// The host does not meet what the playbook requires. Nothing was changed.
-    #[error("{}", .0.join("; "))]
-    Requirements(Vec<String>),
-    /// Another run holds the host's lock. Nothing was changed.
-    #[error("another run holds this host: {0}")]
-    Locked(String),
-    /// The host is not as it was when the plan was made. Nothing was changed.
-    #[error("the host has changed since the plan was made")]
-    Stale,
-    /// A task failed, in the host's own words.
-    #[error("{title}: {}", last_line(why))]
-    Task {
-        /// The task's id.
-        task: String,
-        /// The task's title.
-        title: String,
-        /// The host's last words.
-        why: String,
-    },
-    /// All tasks were done, and observation would still change something.
-    #[error("still not as it should be after the change: {}", .0.join(", "))]
-    NotConverged(Vec<String>),
-    /// The host has no room for what must be written, or cannot be written to. Nothing was changed.
-    #[error("{0}")]
-    Storage(String),
-    /// The connection was lost; whatever had begun runs to its end on the host.
-    #[error("the connection was lost: {0}")]
-    Lost(String),
-    /// The host answered something that is not an answer.
-    #[error("the host's answer could not be read: {0}")]
-    Protocol(String),
-}
-
-/// The words in full come with the task's end; the last of them is nearest to the cause.
-fn last_line(words: &str) -> &str {
-    words.trim().lines().last().unwrap_or_default().trim()
-}
-
-impl Failure {
-    /// The failure and what is behind it, in one line.
-    pub fn cause(&self) -> String {
-        match self {
-            Self::Connect(error) => error.chain(),
-            other => other.to_string(),
-        }
-    }
-
-    /// What the operator can try, one sentence each.
-    pub fn hints(&self) -> Vec<String> {
-        let hint = match self {
-            Self::Connect(error) => return error.hints.clone(),
-            Self::Sudo(_) => {
-                "log in as root, or give the login user passwordless sudo: \
-                 `USER ALL=(ALL) NOPASSWD: ALL` in a file of its own below /etc/sudoers.d"
-            }
-            Self::Requirements(_) => "nothing was changed; run again once this is mended",
-            Self::Locked(_) => "nothing was changed; run again once that run has ended",
-            Self::Stale => "nothing was changed; run again: the plan is then made anew",
-            Self::Storage(_) => "nothing was changed; make room on the host and run again",
-            Self::Task { .. } => {
-                "what was done stays done; mend the cause and run again: the run goes on from there"
-            }
-            Self::NotConverged(_) => "run again; if it stays so, something else on the host changes it back",
-            Self::Lost(_) => {
-                "a step that had begun runs to its end on the host; run again: the run goes on from there"
-            }
-            Self::Protocol(_) => "run again with -v; if it stays so, this is a defect of stdbctl",
-        };
-        vec![hint.to_owned()]
-    }
 }
 
 /// Carries out a run. Events go to `events` as they happen, the last one being [`EventKind::RunFinished`].

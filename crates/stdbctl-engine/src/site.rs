@@ -8,6 +8,7 @@ use std::time::Instant;
 use crate::change::Change;
 use crate::conversation::{Conversation, ConversationError};
 use crate::event::{Counts, EventKind, Outcome, Sender};
+use crate::failure::Failure;
 use crate::graph::Graph;
 use crate::host::{Ending, Host, Sent, Stdin};
 use crate::observe::{Observation, Probes, hex};
@@ -16,7 +17,7 @@ use crate::record::Record;
 use crate::resource::Resource;
 use crate::resource::archive::Archive;
 use crate::resource::require::Outside;
-use crate::run::{Failure, HostReport, Job, Options};
+use crate::run::{HostReport, Job, Options};
 use crate::script::{self, Apply};
 use crate::task::Task;
 

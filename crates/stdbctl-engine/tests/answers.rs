@@ -13,9 +13,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 use stdbctl_engine::event::{Event, EventKind, Outcome, Sender};
+use stdbctl_engine::failure::Failure;
 use stdbctl_engine::graph::Graph;
 use stdbctl_engine::host::{BoxFuture, Ending, Host, HostError, Output, Stdin};
-use stdbctl_engine::run::{Failure, Job, Options, Report, run};
+use stdbctl_engine::run::{Job, Options, Report, run};
 use stdbctl_engine::task::{Task, TaskSpec};
 use tokio::sync::mpsc;
 

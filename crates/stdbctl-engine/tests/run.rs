@@ -14,8 +14,8 @@ use std::sync::Arc;
 use sandbox::{Sandbox, deploy};
 use serde_json::{Value, json};
 use stdbctl_engine::event::{EventKind, Outcome};
+use stdbctl_engine::failure::Failure;
 use stdbctl_engine::plan::Action;
-use stdbctl_engine::run::Failure;
 
 /// A small house: a directory, two files, a link, a command.
 fn house() -> Value {

@@ -159,7 +159,8 @@ mod tests {
     use std::io;
 
     use stdbctl_engine::event::{Counts, RunStats};
-    use stdbctl_engine::run::{Failure, HostReport};
+    use stdbctl_engine::failure::Failure;
+    use stdbctl_engine::run::HostReport;
 
     use super::*;
 

@@ -1,6 +1,6 @@
 //! What stdbctl exits with. The numbers are an interface: scripts and CI jobs tell causes apart by them.
 
-use stdbctl_engine::run::Failure;
+use stdbctl_engine::failure::Failure;
 
 use crate::error::is_host_key_refusal;
 

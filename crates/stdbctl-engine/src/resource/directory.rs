@@ -7,7 +7,7 @@ use crate::change::Change;
 use crate::graph::Graph;
 use crate::observe::{Observation, PathKind, PathState, Probes};
 use crate::plan::Action;
-use crate::resource::{Kind, Planning, Thing, attribute_details};
+use crate::resource::{Kind, Planning, Thing, attributes};
 use crate::sh::quote;
 
 /// A directory that must be there, with this owner and mode. What is in it is left alone.
@@ -71,7 +71,7 @@ impl Kind for Directory {
                 return Some(Change::new(Action::Create, details, script));
             }
         };
-        let details = attribute_details(state, &self.owner, &self.group, &self.mode);
+        let details = attributes::differences(state, &self.owner, &self.group, &self.mode);
         (!details.is_empty()).then(|| Change::new(Action::Update, details, attributes))
     }
 

@@ -12,7 +12,7 @@ use crate::graph::Graph;
 use crate::host::{Sent, Stdin};
 use crate::observe::{Observation, PathKind, PathState, Probes, sha256, sha256_file};
 use crate::plan::{Action, FileDiff};
-use crate::resource::{Kind, Planning, Thing, attribute_details};
+use crate::resource::{Kind, Planning, Thing, attributes};
 use crate::sh::quote;
 
 /// A file that must be there with this content, owner and mode. Exactly one of `content`, `template` and `source`.
@@ -127,7 +127,7 @@ impl File {
                 (Action::Update, vec![format!("replaces the link to {target}; the link is kept"), attributes])
             }
             Some(state) => {
-                let differing = attribute_details(state, &self.owner, &self.group, &self.mode);
+                let differing = attributes::differences(state, &self.owner, &self.group, &self.mode);
                 (Action::Update, std::iter::once("content".to_owned()).chain(differing).collect())
             }
         };
@@ -168,7 +168,7 @@ impl Kind for File {
         if state.kind != PathKind::File || state.sha256.as_deref() != Some(&self.sum()) {
             return Some(self.write(Some(state)));
         }
-        let details = attribute_details(state, &self.owner, &self.group, &self.mode);
+        let details = attributes::differences(state, &self.owner, &self.group, &self.mode);
         let path = quote(&self.path);
         let owner = quote(&format!("{}:{}", self.owner, self.group));
         let script = format!("chown {owner} {path}\nchmod {} {path}", quote(&self.mode));

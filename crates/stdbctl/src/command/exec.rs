@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use futures_util::future::join_all;
 use stdbctl_engine::event::{Counts, RunStats};
+use stdbctl_engine::failure::Failure;
 use stdbctl_engine::host::{Ending, HostError, Stats};
-use stdbctl_engine::run::Failure;
 use stdbctl_ssh::quote;
 use tokio::sync::mpsc;
 
