@@ -40,6 +40,9 @@ pub struct Require {
     /// TCP ports that only these programs may hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports_free: Vec<PortFree>,
+    /// The release that must be able to open the data that is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Data>,
 }
 
 /// A distribution and its versions.
@@ -70,6 +73,16 @@ pub struct PortFree {
     pub port: u16,
     /// The program's name, as the kernel has it (15 characters).
     pub to: String,
+}
+
+/// Data, and the release that is to open it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// The TOML file in which the data's own release is noted as `version`. No file: no data yet.
+    pub path: String,
+    /// The release. It opens what an older one wrote, or one that differs in the third number only.
+    pub at_most: String,
 }
 
 /// What is known on the operator's side when requirements are looked at.
@@ -103,6 +116,13 @@ impl Kind for Require {
         if !self.ports_free.is_empty() {
             script.push_str("ss -Hltnp | sed 's/^/socket /'\n");
         }
+        if let Some(data) = &self.data {
+            let _ = writeln!(
+                script,
+                "sed -n 's/^version *= *\"\\([0-9][0-9A-Za-z.+-]*\\)\".*/data \\1/p' -- {} 2>/dev/null",
+                quote(&data.path)
+            );
+        }
         if !script.is_empty() {
             probes.fragment(task, script, false);
         }
@@ -126,6 +146,7 @@ impl Require {
             self.clock_problem(seen, outside),
             self.ipv6_problem(text),
             self.name_problem(text, outside),
+            self.data.as_ref().and_then(|data| data.problem(text)),
         ]
         .into_iter()
         .flatten()
@@ -233,6 +254,20 @@ impl PortFree {
             "port {} is taken by {holder}; {} needs it: stop {holder} (`ss -ltnp` shows it) and run again",
             self.port, self.to
         ))
+    }
+}
+
+impl Data {
+    fn problem(&self, text: &str) -> Option<String> {
+        let found = text.lines().find_map(|line| line.strip_prefix("data "))?.trim();
+        let line_of = |release| version(release).into_iter().take(2).collect::<Vec<_>>();
+        (line_of(found) > line_of(&self.at_most)).then(|| {
+            format!(
+                "the data on this host was last opened by {found}, and {} cannot open it any more: stay with \
+                 {found} or go to a newer one",
+                self.at_most
+            )
+        })
     }
 }
 
