@@ -397,9 +397,9 @@ get_certificate() {
   return 1
 }
 
-# unit_words UNIT SINCE: what it has logged, without what systemd says about it.
+# unit_words UNIT SINCE: what it has logged last, without what systemd says about it and without pictures.
 unit_words() {
-  journalctl --no-pager -q -o cat -n 15 --since="@$2" _SYSTEMD_UNIT="$1" || :
+  journalctl --no-pager -q -o cat -n 200 --since="@$2" _SYSTEMD_UNIT="$1" | grep -a '[[:alpha:]]' | tail -n 15 || :
 }
 
 # wait_for SECONDS COMMAND...: until it succeeds.
