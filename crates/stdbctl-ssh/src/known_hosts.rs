@@ -66,6 +66,12 @@ pub(crate) fn spelled(host: &str, port: u16) -> String {
     if port == DEFAULT_PORT { host } else { format!("[{host}]:{port}") }
 }
 
+/// As which a host is looked for: as it is spelled, then without its port.
+fn names(host: &str, port: u16) -> impl Iterator<Item = String> {
+    let without_port = (port != DEFAULT_PORT).then(|| spelled(host, DEFAULT_PORT));
+    std::iter::once(spelled(host, port)).chain(without_port)
+}
+
 pub(crate) fn fingerprint(key: &KeyData) -> String {
     key.fingerprint(HashAlg::Sha256).to_string()
 }
@@ -134,17 +140,20 @@ impl KnownHosts {
     }
 
     /// The line that revokes this key (a host's, or an authority's) for this host.
+    ///
+    /// The name without the port counts too: what is recognised by it must not be taken where it is revoked by it.
     pub(crate) fn revoked(&self, host: &str, port: u16, key: &KeyData) -> Option<Place> {
-        self.matching(&spelled(host, port), Marker::Revoked)
-            .find(|entry| entry.key.key_data() == key)
-            .map(Entry::place)
+        let revoked = |name: String| {
+            let mut entries = self.matching(&name, Marker::Revoked);
+            entries.find(|entry| entry.key.key_data() == key).map(Entry::place)
+        };
+        names(host, port).find_map(revoked)
     }
 
     /// The keys of the authorities whose certificates this host may show.
     pub(crate) fn authorities(&self, host: &str, port: u16) -> Vec<&KeyData> {
-        let name = spelled(host, port);
-        let keys = self.matching(&name, Marker::Authority).map(|entry| entry.key.key_data());
-        keys.collect()
+        let trusted = |name: String| self.matching(&name, Marker::Authority).collect::<Vec<_>>();
+        names(host, port).flat_map(trusted).map(|entry| entry.key.key_data()).collect()
     }
 
     /// The types of the keys on record for the host.

@@ -189,3 +189,17 @@ fn a_remembered_key_is_known_to_openssh_too() {
     assert_eq!(found_by_keygen(&text, "example.com"), [1]);
     assert_eq!(found_by_keygen(&text, "[example.com]:2222"), [2]);
 }
+
+#[test]
+fn the_name_without_the_port_revokes_and_certifies_too() {
+    let text = format!("example.com {KEY_A}\n");
+    assert_eq!(verdict(&text, "example.com", 2222), Verdict::Known);
+    let revoked = format!("{text}@revoked example.com {KEY_A}\n");
+    assert!(matches!(verdict(&revoked, "example.com", 2222), Verdict::Revoked(place) if place.line == 2));
+    let elsewhere = format!("{text}@revoked [example.com]:2222 {KEY_A}\n");
+    assert_eq!(verdict(&elsewhere, "example.com", 22), Verdict::Known);
+
+    let authority = known(&format!("@cert-authority *.example.com {KEY_B}\n"));
+    assert_eq!(authority.authorities("a.example.com", 2222), [key(KEY_B).key_data()]);
+    assert!(authority.authorities("example.org", 2222).is_empty());
+}
