@@ -10,8 +10,9 @@ pub struct NulInArgument;
 
 /// One argument, as a POSIX shell must be given it to read it back unchanged.
 ///
-/// Always in single quotes: there is no list of harmless characters that could be wrong. fish and csh read the
-/// result alike, except that csh expands `!` and fish treats `\\` and `\'` inside quotes as escapes.
+/// Always in single quotes: there is no list of harmless characters that could be wrong. Outside them, behind a
+/// backslash, stands what fish (`\`) and csh (`!`) do not leave alone even there, so that both read the result
+/// alike. Only a newline csh takes in no quotes.
 pub fn quote(argument: &str) -> Result<String, NulInArgument> {
     if argument.contains('\0') {
         return Err(NulInArgument);
@@ -19,8 +20,10 @@ pub fn quote(argument: &str) -> Result<String, NulInArgument> {
     let mut quoted = String::with_capacity(argument.len() + 2);
     quoted.push('\'');
     for character in argument.chars() {
-        if character == '\'' {
-            quoted.push_str(r"'\''");
+        if matches!(character, '\'' | '\\' | '!') {
+            quoted.push_str(r"'\");
+            quoted.push(character);
+            quoted.push('\'');
         } else {
             quoted.push(character);
         }
@@ -101,6 +104,7 @@ mod tests {
     fn quotes_what_shells_trip_over() {
         assert_eq!(quote("").unwrap(), "''");
         assert_eq!(quote("it's").unwrap(), r"'it'\''s'");
+        assert_eq!(quote(r"a!b\\c").unwrap(), r"'a'\!'b'\\''\\'c'");
         assert_eq!(join(["a b", "$(id)"]).unwrap(), "'a b' '$(id)'");
         assert_eq!(quote("a\0b"), Err(NulInArgument));
     }
