@@ -6,10 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use russh::ChannelId;
 use russh::client::{self, DisconnectReason};
-use russh::keys::ssh_encoding::Decode;
-use russh::keys::{PublicKey, PublicKeyOrCertificate};
+use russh::keys::PublicKeyOrCertificate;
 use tokio::time::{error::Elapsed, timeout};
 
 use crate::host_key::{HostKeyCheck, HostKeyError};
@@ -30,8 +28,6 @@ pub(crate) struct Shared {
     /// Odd while a person is being asked; each question makes it two more.
     questions: AtomicU64,
     ended: Mutex<Option<Ended>>,
-    /// The command of the first channel, until it has been sent.
-    first_command: Mutex<Option<String>>,
 }
 
 impl Shared {
@@ -59,15 +55,6 @@ impl Shared {
                 }
             }
         }
-    }
-
-    pub(crate) fn set_first_command(&self, command: String) {
-        self.first_command.lock().unwrap_or_else(PoisonError::into_inner).replace(command);
-    }
-
-    /// Whoever gets the command sends it.
-    pub(crate) fn take_first_command(&self) -> Option<String> {
-        self.first_command.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn end(&self, ended: Ended) {
@@ -111,27 +98,6 @@ impl client::Handler for Client {
         Ok(true)
     }
 
-    /// Sends the first command behind the request for its channel instead of after the answer to it.
-    ///
-    /// A command must name the server's number of its channel. OpenSSH gives the lowest that is free, which for
-    /// the first channel is 0, and that is what russh has there before it knows. russh lets this side write to an
-    /// unconfirmed channel only from here: when the server announces its host keys, which OpenSSH does right
-    /// after the login. Where that does not come, or comes too late, the command is sent in the ordinary way.
-    async fn openssh_ext_host_keys_announced(
-        &mut self,
-        _keys: Vec<PublicKey>,
-        session: &mut client::Session,
-    ) -> Result<(), Self::Error> {
-        let Some(channel) = first_channel() else { return Ok(()) };
-        // No window: no such channel, its request has not been sent yet.
-        if session.sender_window_size(channel) > 0
-            && let Some(command) = self.shared.take_first_command()
-        {
-            session.exec(channel, true, command.as_bytes())?;
-        }
-        Ok(())
-    }
-
     async fn disconnected(&mut self, reason: DisconnectReason<Self::Error>) -> Result<(), Self::Error> {
         self.shared.end(match reason {
             DisconnectReason::ReceivedDisconnect(said) => Ended::Said(printable(said.message)),
@@ -140,11 +106,6 @@ impl client::Handler for Client {
         });
         Ok(())
     }
-}
-
-/// The number that russh gives the first channel. Where it is another one, nothing is lost but a round trip.
-fn first_channel() -> Option<ChannelId> {
-    ChannelId::decode(&mut [0, 0, 0, 2].as_slice()).ok()
 }
 
 /// russh's errors in words that say what happened.

@@ -47,9 +47,6 @@ pub struct ConnectOptions {
     /// How long the line may be quiet before the server is asked whether it is still there. The connection
     /// counts as lost after four times as long without a sign of life.
     pub keep_alive: Duration,
-    /// The command line that the first [`Session::exec`] will be given. It is started with the connection: where
-    /// the server is OpenSSH, one round trip earlier than would be possible afterwards.
-    pub first_command: Option<String>,
     /// Connect to this address instead of looking the host's name up. The name still decides about the host key.
     pub address: Option<IpAddr>,
 }
@@ -72,7 +69,6 @@ impl ConnectOptions {
             unknown_key: UnknownKey::Refuse,
             connect_timeout: Duration::from_secs(15),
             keep_alive: Duration::from_secs(15),
-            first_command: None,
             address: None,
         }
     }
@@ -105,15 +101,7 @@ pub async fn connect(options: ConnectOptions) -> Result<Session, ConnectError> {
     };
     login.run(identities).await?;
     tracing::debug!(%peer, user, stats = ?line.counter.stats(), "logged in");
-    let is_openssh =
-        line.counter.opening().split(|byte| *byte == b'\n').any(|l| l.starts_with(b"SSH-2.0-OpenSSH_"));
-    let session = Session::new(line, peer, patience);
-    match &options.first_command {
-        Some(command) if is_openssh => session.start_first(command).await,
-        Some(command) => session.start_ahead(command),
-        None => {}
-    }
-    Ok(session)
+    Ok(Session::new(line, peer, patience))
 }
 
 /// A connection whose server is known, before or after the login.

@@ -221,7 +221,9 @@ impl ConnectError {
     /// What to try, one line each.
     pub fn hints(&self) -> Vec<String> {
         match self {
-            Self::Resolve { host, .. } => vec![format!("check the spelling of {host}, or give an address")],
+            Self::Resolve { host, .. } => {
+                vec![format!("check the spelling of {host}, or give an address; ~/.ssh/config is not read")]
+            }
             Self::Tcp { .. } => vec![
                 "check the address and port, that the server is up, and that a firewall lets you in"
                     .to_owned(),

@@ -1,9 +1,7 @@
 //! One connection to one host, on which commands run side by side.
 
-use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
 use std::time::Duration;
 
 use russh::client::Handle;
@@ -41,10 +39,9 @@ struct Opener {
     patience: Duration,
 }
 
-/// A channel on its way.
+/// A channel on its way, and the command that is started in it.
 struct Ahead {
-    /// The command that is started in it; none if it is left to whoever takes the channel.
-    command: Option<String>,
+    command: String,
     opening: JoinHandle<Result<Opened, CommandError>>,
 }
 
@@ -94,58 +91,26 @@ impl Session {
         command::run(opened?, Arc::clone(&self.line.shared), command, stdin, output).await
     }
 
-    /// Begins to open the channel of the next command, which then costs one round trip instead of two.
-    ///
-    /// Returns at once. Called again before that command, or while eight run, it does nothing.
-    pub fn open_ahead(&self) {
-        let line = Arc::clone(&self.line);
-        if line.free.available_permits() > 0 {
-            self.begin(None, async move { line.open().await });
-        }
-    }
-
     /// Begins to run a command whose input and output will be those of the next [`Session::exec`] of the very
     /// same line.
     ///
     /// That exec's input then needs one round trip to its answer: OpenSSH takes no input before the command runs.
-    /// Returns at once, and does nothing where [`Session::open_ahead`] would do nothing.
+    /// Returns at once. Called again before that exec, or while eight commands run, it does nothing.
     pub fn start_ahead(&self, command: &str) {
-        let (line, text) = (Arc::clone(&self.line), command.to_owned());
-        if line.free.available_permits() > 0 {
-            self.begin(Some(command.to_owned()), async move { line.start(&text).await });
+        if self.line.free.available_permits() == 0 {
+            return;
         }
-    }
-
-    /// The same for the first command, which an OpenSSH server gets in one flight with the request for a channel.
-    ///
-    /// Returns when the request for the channel is on its way: it must be the connection's first, or the command
-    /// would go to the channel of another.
-    pub(crate) async fn start_first(&self, command: &str) {
-        self.line.shared.set_first_command(command.to_owned());
-        let (line, text) = (Arc::clone(&self.line), command.to_owned());
-        let mut opening = Box::pin(async move { line.start_first(&text).await });
-        let ready = poll_fn(|context| Poll::Ready(opening.as_mut().poll(context))).await;
-        self.begin(Some(command.to_owned()), async move {
-            match ready {
-                Poll::Ready(opened) => opened,
-                Poll::Pending => opening.await,
-            }
-        });
-    }
-
-    fn begin<F>(&self, command: Option<String>, opening: F)
-    where
-        F: Future<Output = Result<Opened, CommandError>> + Send + 'static,
-    {
         let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
-        if ahead.is_none() {
-            *ahead = Some(Ahead { command, opening: tokio::spawn(opening) });
-        }
+        ahead.get_or_insert_with(|| {
+            let (line, command) = (Arc::clone(&self.line), command.to_owned());
+            let text = command.clone();
+            Ahead { command, opening: tokio::spawn(async move { line.start(&text).await }) }
+        });
     }
 
     fn take_ahead(&self, command: &str) -> Option<Ahead> {
         let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
-        ahead.take_if(|ahead| ahead.command.as_deref().is_none_or(|started| started == command))
+        ahead.take_if(|ahead| ahead.command == command)
     }
 
     /// What has crossed the network so far.
@@ -202,18 +167,6 @@ impl Opener {
 
     async fn start(&self, command: &str) -> Result<Opened, CommandError> {
         let opened = self.open().await?;
-        self.send(opened, command).await
-    }
-
-    async fn start_first(&self, command: &str) -> Result<Opened, CommandError> {
-        let opened = self.open().await?;
-        match self.shared.take_first_command() {
-            Some(_) => self.send(opened, command).await,
-            None => Ok(Opened { started: true, ..opened }),
-        }
-    }
-
-    async fn send(&self, opened: Opened, command: &str) -> Result<Opened, CommandError> {
         opened.writer.start(command).await.map_err(|_| self.gone())?;
         Ok(Opened { started: true, ..opened })
     }

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use stdbctl_ssh::{CommandError, Session, connect, quote};
-use tokio::io::empty;
+use stdbctl_ssh::{Session, connect, quote};
 
 use crate::proxy::{Fault, Proxy};
 use crate::sshd::{Sshd, output_of, run};
@@ -11,20 +10,12 @@ use crate::sshd::{Sshd, output_of, run};
 /// Long enough that an answer is never there before it is waited for.
 const DELAY: Duration = Duration::from_millis(15);
 
-/// Longer than sshd needs between the login and the announcement of its host keys.
-const FAR: Duration = Duration::from_millis(120);
-
 async fn distant(sshd: &Sshd) -> (Proxy, Session) {
-    distant_with(sshd, DELAY, None).await
-}
-
-async fn distant_with(sshd: &Sshd, delay: Duration, first_command: Option<&str>) -> (Proxy, Session) {
-    let proxy = Proxy::start(sshd.address(), delay, Fault::None).await;
+    let proxy = Proxy::start(sshd.address(), DELAY, Fault::None).await;
     let mut options = sshd.options();
     let known = std::fs::read_to_string(sshd.path("known_hosts")).unwrap();
     sshd.write("known_hosts", &known.replace(&sshd.port.to_string(), &proxy.port.to_string()));
     options.target.port = proxy.port;
-    options.first_command = first_command.map(str::to_owned);
     let session = connect(options).await.unwrap();
     (proxy, session)
 }
@@ -37,25 +28,6 @@ async fn connecting_and_the_first_answer_take_eight() {
     assert_eq!(output_of(&session, "echo hello").await, "hello\n");
     assert_eq!(session.stats().round_trips, 8, "channel 1, command 1");
     assert_eq!(proxy.connections(), 1);
-}
-
-#[tokio::test]
-async fn a_channel_opened_ahead_saves_one() {
-    let sshd = Sshd::start();
-    let (_proxy, session) = distant(&sshd).await;
-    output_of(&session, "true").await;
-    let before = session.stats().round_trips;
-    output_of(&session, "true").await;
-    let apart = session.stats().round_trips;
-    assert_eq!(apart - before, 2);
-    session.open_ahead();
-    session.open_ahead();
-    output_of(&session, "true").await;
-    let (_, ()) = tokio::join!(output_of(&session, "true"), async { session.open_ahead() });
-    let with_opening = session.stats().round_trips;
-    output_of(&session, "true").await;
-    assert_eq!(session.stats().round_trips - with_opening, 1);
-    assert_eq!(run(&session, "true", empty()).await.stdout, b"");
 }
 
 #[tokio::test]
@@ -72,32 +44,6 @@ async fn input_costs_one_more_unless_the_line_carries_it() {
 }
 
 #[tokio::test]
-async fn a_command_started_with_the_connection_takes_one_less() {
-    // How long sshd takes to announce its host keys depends on what else the machine does: never slower than the
-    // ordinary way, and mostly faster.
-    let mut counts = Vec::new();
-    while counts.len() < 8 && !counts.contains(&8) {
-        let sshd = Sshd::start();
-        let (_proxy, session) = distant_with(&sshd, FAR, Some("head -c 5")).await;
-        assert_eq!(run(&session, "head -c 5", &b"hello"[..]).await.stdout, b"hello");
-        counts.push(session.stats().round_trips);
-    }
-    assert!(counts.contains(&8) && counts.iter().all(|count| *count <= 9), "{counts:?}");
-}
-
-#[tokio::test]
-async fn a_first_command_that_never_comes_is_no_hindrance() {
-    let sshd = Sshd::start();
-    let (_proxy, session) = distant_with(&sshd, DELAY, Some("cat")).await;
-    assert_eq!(output_of(&session, "echo another").await, "another\n");
-    session.close().await;
-    let sshd = Sshd::start_with(&["ed25519"], "MaxSessions 0");
-    let (_proxy, session) = distant_with(&sshd, FAR, Some("true")).await;
-    let done = run(&session, "true", empty()).await;
-    assert!(matches!(done.ending, Err(CommandError::Channel(_) | CommandError::Gone(_))), "{done:?}");
-}
-
-#[tokio::test]
 async fn a_command_started_ahead_answers_after_one() {
     let sshd = Sshd::start();
     let (_proxy, session) = distant(&sshd).await;
@@ -105,6 +51,7 @@ async fn a_command_started_ahead_answers_after_one() {
     let (first, ()) =
         tokio::join!(run(&session, "head -c 2", &b"one"[..]), async { session.start_ahead("cat") });
     assert_eq!(first.stdout, b"on");
+    session.start_ahead("cat");
     assert_eq!(
         output_of(&session, "echo another").await,
         "another\n",
