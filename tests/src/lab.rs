@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -16,6 +17,9 @@ use crate::snapshot::{Snapshot, State};
 const UP: Duration = Duration::from_secs(900);
 /// Longer than any single look at a host takes.
 const LOOK: Duration = Duration::from_secs(120);
+
+/// How often hosts were brought up by this process.
+static BROUGHT_UP: AtomicU32 = AtomicU32::new(0);
 
 /// The folder of the checkout.
 pub fn checkout() -> &'static Path {
@@ -82,7 +86,9 @@ impl LabHost {
     fn bring_up(purposes: &[&str], arguments: &[&str]) -> Vec<Self> {
         // `tests/run` takes down whatever carries its prefix, whichever way a test ended.
         let prefix = std::env::var("STDBCTL_LAB_PREFIX").unwrap_or_else(|_| "t".to_owned());
-        let name = |purpose: &&str| format!("{prefix}-{purpose}-{}", std::process::id());
+        // A name is never used twice: the CA and the resolvers may remember the first host of that name.
+        let number = BROUGHT_UP.fetch_add(1, Ordering::Relaxed);
+        let name = |purpose: &&str| format!("{prefix}-{purpose}-{}-{number}", std::process::id());
         let mut command = Command::new(checkout().join("docker/lab"));
         command.arg("up").args(purposes.iter().map(name)).args(arguments);
         let finished = finish(&mut command, UP);
