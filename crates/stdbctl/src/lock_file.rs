@@ -2,7 +2,8 @@
 //! configuration, so that the next machine and the next colleague unpack the same bytes or nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 /// The name of the file.
@@ -104,13 +105,44 @@ impl LockFile {
         }
     }
 
-    /// Writes the file: whole, or not at all.
-    pub(crate) fn write(&self, path: &Path) -> Result<(), LockFileError> {
+    /// Adds releases to a file, which another run may be doing at the same time: what that has recorded counts.
+    ///
+    /// # Errors
+    /// If one of them is recorded with other bytes. The others are recorded all the same.
+    pub(crate) fn add(
+        path: &Path,
+        releases: impl IntoIterator<Item = (Release, String)>,
+    ) -> Result<(), LockFileError> {
+        let mut releases = releases.into_iter().peekable();
+        if releases.peek().is_none() {
+            return Ok(());
+        }
         let unwritable = |source| LockFileError::Write { path: path.to_owned(), source };
+        // Held until it is closed. The directory, since the file itself is replaced.
+        let directory = File::open(directory(path)).map_err(unwritable)?;
+        directory.lock().map_err(unwritable)?;
+        let mut lock = Self::read(path)?;
+        let (mut is_new, mut mismatch) = (false, Ok(()));
+        for (release, sha256) in releases {
+            match lock.record(release, &sha256) {
+                Ok(new) => is_new |= new,
+                Err(error) => mismatch = mismatch.and(Err(error)),
+            }
+        }
+        if is_new {
+            lock.write(path).map_err(unwritable)?;
+        }
+        mismatch
+    }
+
+    /// Writes the file: whole, or not at all.
+    fn write(&self, path: &Path) -> io::Result<()> {
         let mut beside = path.as_os_str().to_owned();
         beside.push(format!(".{}", std::process::id()));
-        std::fs::write(&beside, self.to_string()).map_err(unwritable)?;
-        std::fs::rename(&beside, path).map_err(unwritable)
+        let mut file = File::create(&beside)?;
+        file.write_all(self.to_string().as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&beside, path)
     }
 }
 
@@ -123,6 +155,10 @@ impl std::fmt::Display for LockFile {
         }
         Ok(())
     }
+}
+
+fn directory(path: &Path) -> &Path {
+    path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn parse_line(line: &str) -> Option<(Release, String)> {
@@ -161,7 +197,9 @@ mod tests {
         let mut lock = LockFile::default();
         assert!(lock.record(release("1.3.0"), &SHA256.to_uppercase()).unwrap());
         assert!(!lock.record(release("1.3.0"), SHA256).unwrap());
-        lock.write(&path).unwrap();
+        LockFile::add(&path, []).unwrap();
+        assert!(!path.exists());
+        LockFile::add(&path, [(release("1.3.0"), SHA256.to_owned())]).unwrap();
 
         let again = LockFile::read(&path).unwrap();
         assert_eq!(again.sha256s("spacetimedb", "1.3.0"), BTreeSet::from([SHA256]));
@@ -184,6 +222,27 @@ mod tests {
         let error = lock.record(release("1.3.0"), &"0".repeat(64)).unwrap_err().to_string();
         assert!(error.contains(SHA256) && error.contains("1.3.0"), "{error}");
         assert_eq!(lock.sha256s("spacetimedb", "1.3.0"), BTreeSet::from([SHA256]));
+    }
+
+    #[test]
+    fn what_other_runs_record_meanwhile_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(FILE_NAME);
+        let versions: Vec<_> = (0..8).map(|number| format!("1.3.{number}")).collect();
+        std::thread::scope(|scope| {
+            for version in &versions {
+                scope.spawn(|| LockFile::add(&path, [(release(version), SHA256.to_owned())]).unwrap());
+            }
+        });
+        let lock = LockFile::read(&path).unwrap();
+        assert_eq!(lock.releases.len(), versions.len());
+
+        let other = [(release("1.3.0"), "0".repeat(64)), (release("1.4.0"), SHA256.to_owned())];
+        let error = LockFile::add(&path, other).unwrap_err();
+        assert!(matches!(error, LockFileError::Mismatch { .. }), "{error}");
+        let lock = LockFile::read(&path).unwrap();
+        assert_eq!(lock.sha256s("spacetimedb", "1.3.0"), BTreeSet::from([SHA256]));
+        assert_eq!(lock.sha256s("spacetimedb", "1.4.0"), BTreeSet::from([SHA256]));
     }
 
     #[test]

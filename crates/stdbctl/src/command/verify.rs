@@ -10,7 +10,7 @@ use stdbctl_playbook::verify::{Check, VerifyOptions, verify};
 
 use crate::cli::{Format, SiteArgs, TrustArgs, VerifyArgs};
 use crate::console::{Console, written};
-use crate::error::CliError;
+use crate::error::{CliError, Context};
 use crate::exit_code::ExitCode;
 use crate::pair::Setting;
 use crate::report::style::{BAD, GOOD, LOUD, QUIET, count};
@@ -19,6 +19,9 @@ use crate::site::{Site, SiteHost};
 
 /// How long a site that was just deployed may take to be as it should: nginx lets old workers finish.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What a certificate in a PEM file begins with.
+const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 /// What was found out about one site.
 #[derive(Debug, Serialize)]
@@ -81,15 +84,34 @@ pub(super) async fn after_deploy(
     error(&reports).map_or(Ok(()), Err)
 }
 
+/// Whether a deployed site could be checked: nobody wants to learn that only after the change.
+///
+/// # Errors
+/// If the CA cannot be read.
+pub(super) fn is_possible(trust: &TrustArgs) -> Result<(), CliError> {
+    let Some(path) = &trust.ca else { return Ok(()) };
+    let pem = std::fs::read(path).map_err(|error| {
+        CliError::usage(Context::new(format!("the CA file {} cannot be read", path.display()), error))
+    })?;
+    if pem.windows(CERTIFICATE.len()).any(|window| window == CERTIFICATE) {
+        return Ok(());
+    }
+    Err(CliError::usage(format!("the CA file {} holds no certificate", path.display())))
+}
+
 /// Where the site is served.
 pub(super) fn url(host: &SiteHost) -> String {
     let scheme = if host.settings.https() { "https" } else { "http" };
     format!("{scheme}://{}", host.settings.domain.as_deref().unwrap_or(&address(host)))
 }
 
-/// The address of a host without a domain.
+/// The address of a host without a domain, as URLs and HTTP spell it.
 fn address(host: &SiteHost) -> String {
-    host.target.as_ref().map_or_else(|| "127.0.0.1".to_owned(), |target| target.host.clone())
+    match &host.target {
+        None => "127.0.0.1".to_owned(),
+        Some(target) if target.host.contains(':') => format!("[{}]", target.host),
+        Some(target) => target.host.clone(),
+    }
 }
 
 async fn check(
@@ -184,6 +206,8 @@ fn error(reports: &[SiteReport]) -> Option<CliError> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
     use crate::error::render;
 
@@ -237,5 +261,28 @@ mod tests {
             ),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_ca_that_is_none_is_found_out_before_anything_is_done() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let trust = TrustArgs { resolve: Vec::new(), ca: Some(file.path().to_owned()) };
+        assert_eq!(is_possible(&trust).unwrap_err().kind, ExitCode::Usage);
+        std::fs::write(file.path(), "text\n-----BEGIN CERTIFICATE-----\n").unwrap();
+        assert!(is_possible(&trust).is_ok());
+        let gone = TrustArgs { ca: Some("no-such-file.pem".into()), ..trust };
+        let text = anstream::adapter::strip_str(&render(&is_possible(&gone).unwrap_err())).to_string();
+        assert!(text.starts_with("error: the CA file no-such-file.pem cannot be read: "), "{text}");
+    }
+
+    #[test]
+    fn an_ipv6_address_stands_in_brackets() {
+        let host = |place: &str| {
+            let cli = crate::cli::Cli::try_parse_from(["stdbctl", "verify", "--host", place]).unwrap();
+            let crate::cli::Verb::Verify(args) = cli.verb else { panic!("not a verify: {cli:?}") };
+            url(&Site::load(&args.site, None).unwrap().hosts[0])
+        };
+        assert_eq!(host("ubuntu@[2001:db8::1]:2222"), "http://[2001:db8::1]");
+        assert_eq!(host("192.0.2.1:22"), "http://192.0.2.1");
     }
 }
