@@ -69,6 +69,16 @@ pub(crate) fn written(result: io::Result<()>) -> Result<(), CliError> {
     }
 }
 
+/// Shows what the command line asked to see instead of a run: the help, the version, or what is wrong with it.
+pub(crate) fn show_usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        drop(error.print());
+        return ExitCode::Done;
+    }
+    drop(anstream::stderr().write_all(error::render_usage(error).as_bytes()));
+    ExitCode::Usage
+}
+
 /// Says why stdbctl failed. A reader that is gone does not read this either.
 pub(crate) fn show(error: &CliError) {
     drop(anstream::stderr().write_all(error::render(error).as_bytes()));

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
+use clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
 use stdbctl_engine::host::HostError;
 use stdbctl_engine::run::Report;
 use stdbctl_ssh::{ConnectError, ErrorKind};
@@ -96,6 +97,17 @@ pub(crate) fn render(error: &CliError) -> String {
     text + &format!("{BAD}error:{BAD:#} {}\n", firsts.join(": "))
 }
 
+/// clap's error, in the order of all others: what is wrong comes last.
+pub(crate) fn render_usage(error: &clap::Error) -> String {
+    let text = error.render().ansi().to_string();
+    match text.trim_end().split_once("\n\n") {
+        Some((cause, rest)) if error.kind() != DisplayHelpOnMissingArgumentOrSubcommand => {
+            format!("{rest}\n\n{cause}\n")
+        }
+        _ => text,
+    }
+}
+
 /// An error and its sources in one line.
 pub(crate) fn in_one_line(error: &(dyn Error + 'static)) -> String {
     clean::line(&causes(error).join(": "))
@@ -158,6 +170,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::io;
 
+    use clap::CommandFactory as _;
     use stdbctl_engine::event::{Counts, RunStats};
     use stdbctl_engine::failure::Failure;
     use stdbctl_engine::run::HostReport;
@@ -189,6 +202,28 @@ mod tests {
         try: check the address
         error: cannot reach 192.0.2.1:22: connection refused
         ");
+    }
+
+    #[test]
+    fn so_it_is_of_wrong_usage() {
+        let usage = |line: &[&str]| {
+            let error = crate::cli::Cli::command().try_get_matches_from(line).unwrap_err();
+            anstream::adapter::strip_str(&render_usage(&error)).to_string()
+        };
+        insta::assert_snapshot!(usage(&["stdbctl", "plan", "--hots", "a"]), @r"
+          tip: a similar argument exists: '--host'
+
+        Usage: stdbctl plan --host <[USER@]HOST[:PORT]>
+
+        For more information, try '--help'.
+
+        error: unexpected argument '--hots' found
+        ");
+        let refused = usage(&["stdbctl", "plan", "--timeout", "0"]);
+        assert!(
+            refused.ends_with("\nerror: invalid value '0' for '--timeout <SECONDS>': 0 is not in 1..=3600\n")
+        );
+        assert!(usage(&["stdbctl"]).starts_with("Self-host SpacetimeDB"));
     }
 
     #[test]

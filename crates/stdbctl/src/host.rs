@@ -192,8 +192,27 @@ async fn exec_local(command: &[String], output: mpsc::Sender<Output>) -> Result<
     let status = status.map_err(not_run)?;
     Ok(match (status.code(), status.signal()) {
         (Some(code), _) => Ending::Status(u32::try_from(code).unwrap_or(u32::MAX)),
-        (None, signal) => Ending::Signal(signal.unwrap_or_default().to_string()),
+        (None, signal) => Ending::Signal(signal_name(signal.unwrap_or_default())),
     })
+}
+
+/// A signal as SSH names it, or its number.
+fn signal_name(number: i32) -> String {
+    let name = match number {
+        1 => "HUP",
+        2 => "INT",
+        3 => "QUIT",
+        4 => "ILL",
+        6 => "ABRT",
+        8 => "FPE",
+        9 => "KILL",
+        11 => "SEGV",
+        13 => "PIPE",
+        14 => "ALRM",
+        15 => "TERM",
+        other => return other.to_string(),
+    };
+    name.to_owned()
 }
 
 /// Starts a command that has nothing to read, and whose output is ours.
@@ -233,5 +252,21 @@ fn sum(one: Stats, other: Stats) -> Stats {
         round_trips: one.round_trips + other.round_trips,
         bytes_sent: one.bytes_sent + other.bytes_sent,
         bytes_received: one.bytes_received + other.bytes_received,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_local_command_ends_as_one_over_ssh() {
+        let ending = async |line: &str| {
+            let (output, _unread) = mpsc::channel(1);
+            exec_local(&[line.to_owned()], output).await.unwrap()
+        };
+        assert_eq!(ending("exit 3").await, Ending::Status(3));
+        assert_eq!(ending("kill -TERM $$").await, Ending::Signal("TERM".to_owned()));
+        assert_eq!(ending("kill -10 $$").await, Ending::Signal("10".to_owned()));
     }
 }

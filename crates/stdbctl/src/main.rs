@@ -22,7 +22,10 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return console::show_usage(&error).into(),
+    };
     let console = console::Console::new(&cli.output);
     log::start(console.verbose);
     match command::dispatch::run(cli.verb, &console) {

@@ -49,11 +49,12 @@ pub(crate) async fn run(
         let asked = ask.send(Question { plans, depth, answer }).await.is_ok();
         asked && reply.await.unwrap_or(false)
     };
+    let applies = options.apply;
     let engine = stdbctl_engine::run::run(jobs, options, sender, approve);
     let watched = async { tokio::join!(engine, watch(events, questions, &mut *reporter, screen)) };
     tokio::select! {
         (report, ()) = watched => Ok(report),
-        _ = tokio::signal::ctrl_c() => Err(interrupted()),
+        _ = tokio::signal::ctrl_c() => Err(if applies { cut_off() } else { interrupted() }),
     }
 }
 
@@ -116,8 +117,13 @@ fn question(plans: &[HostPlan]) -> String {
     format!("Apply {} to {hosts}?", count(changes, "change"))
 }
 
-/// What Ctrl-C leaves behind.
+/// Ctrl-C.
 pub(crate) fn interrupted() -> CliError {
     CliError::new(ExitCode::Interrupted, "interrupted")
+}
+
+/// What Ctrl-C leaves behind of a run that changes hosts.
+fn cut_off() -> CliError {
+    interrupted()
         .hint("run again to go on: a step that has begun runs to its end on the host, and no other begins")
 }

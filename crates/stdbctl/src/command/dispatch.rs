@@ -18,7 +18,7 @@ pub(crate) fn run(verb: Verb, console: &Console) -> Result<ExitCode, CliError> {
         Verb::Deploy(args) => block_on(deploy::run(args, console)),
         Verb::Plan(args) => block_on(plan::run(args, console)),
         Verb::Verify(args) => block_on(verify::run(args, console)),
-        Verb::Exec(args) => block_on(exec::run(args, console)),
+        Verb::Exec(args) => block_on(exec::run(args, console)).map_err(exec::cut_off),
         Verb::Settings(args) => settings::run(&args, console),
         Verb::Completions(args) => completions::run(&args),
         Verb::Man => man::run(),

@@ -74,6 +74,14 @@ async fn part(
     Part { host, result, stats }
 }
 
+/// sshd ends no command because nobody listens any more.
+pub(super) fn cut_off(error: CliError) -> CliError {
+    match error.kind {
+        ExitCode::Interrupted => error.hint("what has been started may still be running on the hosts"),
+        _ => error,
+    }
+}
+
 fn lock(report: &Mutex<ExecReport>) -> MutexGuard<'_, ExecReport> {
     report.lock().unwrap_or_else(PoisonError::into_inner)
 }
