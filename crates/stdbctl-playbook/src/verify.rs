@@ -4,7 +4,7 @@ mod client;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -57,13 +57,15 @@ pub struct Ports {
     pub http: u16,
     /// nginx with TLS.
     pub https: u16,
-    /// SpacetimeDB itself, which must not be reachable.
-    pub spacetimedb: u16,
+    /// SpacetimeDB itself, which must not be reachable from outside. None on the server: from there it is.
+    pub spacetimedb: Option<u16>,
 }
 
 impl VerifyOptions {
     /// What the settings promise. `address` is asked if there is no domain.
     pub fn of(settings: &Settings, address: &str) -> Self {
+        let here = address.parse() == Ok(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let spacetimedb = (!here).then(|| settings.spacetimedb.listen.port());
         Self {
             host: settings.domain.clone().unwrap_or_else(|| address.to_owned()),
             https: settings.https(),
@@ -72,7 +74,7 @@ impl VerifyOptions {
             ca: Vec::new(),
             timeout: Duration::from_secs(10),
             patience: Duration::ZERO,
-            ports: Ports { http: 80, https: 443, spacetimedb: settings.spacetimedb.listen.port() },
+            ports: Ports { http: 80, https: 443, spacetimedb },
         }
     }
 }
@@ -110,7 +112,7 @@ enum Probe {
     Redirect,
     WebSocket,
     Closed { method: &'static str, path: &'static str },
-    PortClosed,
+    PortClosed(u16),
 }
 
 /// Found to hold, or not, and in which words.
@@ -157,7 +159,7 @@ fn probes(options: &VerifyOptions) -> Vec<Probe> {
         probes.push(Probe::WebSocket);
     }
     probes.extend(closed);
-    probes.push(Probe::PortClosed);
+    probes.extend(options.ports.spacetimedb.map(Probe::PortClosed));
     probes
 }
 
@@ -183,13 +185,13 @@ impl Probe {
             Self::Redirect => "HTTP leads to HTTPS".to_owned(),
             Self::WebSocket => "a WebSocket reaches SpacetimeDB".to_owned(),
             Self::Closed { method, path } => format!("{method} {path} is closed"),
-            Self::PortClosed => format!("port {} is closed", options.ports.spacetimedb),
+            Self::PortClosed(port) => format!("port {port} is closed"),
         }
     }
 
     async fn find(&self, client: &Client) -> Finding {
-        if let Self::PortClosed = self {
-            return port_closed(client).await;
+        if let Self::PortClosed(port) = self {
+            return port_closed(client, *port).await;
         }
         let limit = client.options().timeout;
         timeout(limit, self.ask(client))
@@ -204,7 +206,7 @@ impl Probe {
             Self::Redirect => redirect(&client.ask(false, "GET", "/v1/ping").await?, &client.options().host),
             Self::WebSocket => websocket(&client.upgrade(SUBSCRIBE).await?),
             Self::Closed { method, path } => closed(&client.ask(client.options().https, method, path).await?),
-            Self::PortClosed => Ok(String::new()),
+            Self::PortClosed(_) => Ok(String::new()),
         }
     }
 }
@@ -243,10 +245,10 @@ fn websocket(answer: &Answer) -> Finding {
     }
 }
 
-async fn port_closed(client: &Client) -> Finding {
-    let options = client.options();
-    for address in client.addresses(options.ports.spacetimedb).await? {
-        if let Ok(Ok(true)) = timeout(PORT_PATIENCE.min(options.timeout), answers(address)).await {
+async fn port_closed(client: &Client, port: u16) -> Finding {
+    let patience = PORT_PATIENCE.min(client.options().timeout);
+    for address in client.addresses(port).await? {
+        if let Ok(Ok(true)) = timeout(patience, answers(address)).await {
             return Err(format!("{address} answers: everyone can do everything there"));
         }
     }

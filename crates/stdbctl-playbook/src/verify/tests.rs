@@ -135,17 +135,17 @@ async fn a_sound_server_passes_every_check() {
     let ports = Ports {
         http: serve(redirecting, false).await,
         https: serve(sound, true).await,
-        spacetimedb: closed_port().await,
+        spacetimedb: Some(closed_port().await),
     };
     let report = verify(&options("db.example.com", ports)).await.unwrap();
     assert!(report.ok(), "{}", told(&report));
-    insta::assert_snapshot!(told(&report).replace(&ports.spacetimedb.to_string(), "PORT"));
+    insta::assert_snapshot!(told(&report).replace(&ports.spacetimedb.unwrap().to_string(), "PORT"));
 }
 
 #[tokio::test]
 async fn a_plain_server_that_is_open_fails_nearly_every_check() {
     let http = serve(open, false).await;
-    let ports = Ports { http, https: 0, spacetimedb: http };
+    let ports = Ports { http, https: 0, spacetimedb: Some(http) };
     let report = verify(&options("127.0.0.1", ports)).await.unwrap();
     assert!(!report.ok());
     insta::assert_snapshot!(told(&report).replace(&http.to_string(), "PORT"));
@@ -153,7 +153,8 @@ async fn a_plain_server_that_is_open_fails_nearly_every_check() {
 
 #[tokio::test]
 async fn what_is_opened_on_purpose_is_not_asked_for() {
-    let ports = Ports { http: serve(upgrading, false).await, https: 0, spacetimedb: closed_port().await };
+    let ports =
+        Ports { http: serve(upgrading, false).await, https: 0, spacetimedb: Some(closed_port().await) };
     let public = Public { subscribe: true, identity: true, call: true, sql: true, publish: true, ipv6: true };
     let report = verify(&VerifyOptions { public, ..options("db.example.com", ports) }).await.unwrap();
     assert!(report.ok(), "{}", told(&report));
@@ -168,7 +169,7 @@ async fn a_certificate_must_be_for_the_name_and_from_a_known_ca() {
     let ports = Ports {
         http: serve(redirecting, false).await,
         https: serve(sound, true).await,
-        spacetimedb: closed_port().await,
+        spacetimedb: Some(closed_port().await),
     };
     let other_name = verify(&options("other.example.com", ports)).await.unwrap();
     assert!(!other_name.checks[0].ok);
@@ -186,7 +187,7 @@ async fn a_certificate_must_be_for_the_name_and_from_a_known_ca() {
 async fn a_server_that_says_nothing_is_given_up() {
     let listener = TcpListener::bind((LOOPBACK, 0)).await.unwrap();
     let http = listener.local_addr().unwrap().port();
-    let ports = Ports { http, https: 0, spacetimedb: closed_port().await };
+    let ports = Ports { http, https: 0, spacetimedb: Some(closed_port().await) };
     let options = VerifyOptions { timeout: Duration::from_millis(50), ..options("db.example.com", ports) };
     let report = verify(&options).await.unwrap();
     assert!(report.checks[0].detail.starts_with("no answer"), "{}", told(&report));
@@ -199,7 +200,7 @@ async fn patience_outlasts_a_server_that_is_not_ready_yet() {
         let ready = request != "GET /v1/ping" || ASKED.fetch_add(1, Ordering::SeqCst) >= 3;
         if ready { sound(request) } else { (502, "", NGINX_PAGE) }
     }
-    let ports = Ports { http: serve(late, false).await, https: 0, spacetimedb: closed_port().await };
+    let ports = Ports { http: serve(late, false).await, https: 0, spacetimedb: Some(closed_port().await) };
     let at_once = options("db.example.com", ports);
     assert!(!verify(&at_once).await.unwrap().ok());
     let patient = VerifyOptions { patience: Duration::from_secs(20), ..at_once };
@@ -213,16 +214,23 @@ async fn a_port_that_takes_connections_and_says_nothing_is_closed() {
     let listener = TcpListener::bind((LOOPBACK, 0)).await.unwrap();
     let spacetimedb = listener.local_addr().unwrap().port();
     tokio::spawn(async move { while listener.accept().await.is_ok() {} });
-    let ports = Ports { http: serve(sound, false).await, https: 0, spacetimedb };
+    let ports = Ports { http: serve(sound, false).await, https: 0, spacetimedb: Some(spacetimedb) };
     let report = verify(&options("db.example.com", ports)).await.unwrap();
     assert!(report.ok(), "{}", told(&report));
+}
+
+#[test]
+fn the_server_itself_may_reach_its_own_port() {
+    let port = |address| VerifyOptions::of(&Settings::default(), address).ports.spacetimedb;
+    assert_eq!(port("127.0.0.1"), None);
+    assert_eq!(port("203.0.113.9"), Some(3000));
 }
 
 #[tokio::test]
 async fn a_ca_file_without_a_certificate_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let empty = dir.path().join("empty.pem");
-    let ports = Ports { http: 1, https: 1, spacetimedb: 1 };
+    let ports = Ports { http: 1, https: 1, spacetimedb: Some(1) };
     let with_ca = |path: PathBuf| VerifyOptions { ca: vec![path], ..options("db.example.com", ports) };
     assert!(matches!(verify(&with_ca(empty.clone())).await, Err(VerifyError::Ca { .. })));
     std::fs::write(&empty, "nothing").unwrap();
