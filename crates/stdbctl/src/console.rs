@@ -8,7 +8,7 @@ use stdbctl_engine::event::RunStats;
 use crate::cli::{Format, OutputArgs};
 use crate::error::{self, CliError, Context};
 use crate::exit_code::ExitCode;
-use crate::report::{outcome, screen};
+use crate::report::{github, outcome, screen};
 
 /// How output is to look.
 #[derive(Debug, Clone)]
@@ -48,6 +48,15 @@ impl Console {
         self.format == Format::Human && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
     }
 
+    /// Says why stdbctl failed. A reader that is gone does not read this either.
+    pub(crate) fn show(&self, error: &CliError) {
+        let (text, stderr) = (error::render(error), anstream::stderr());
+        drop(match self.format {
+            Format::Github => github::Inert::new(stderr).write_all(text.as_bytes()),
+            Format::Human | Format::Json => { stderr }.write_all(text.as_bytes()),
+        });
+    }
+
     /// Says what a run cost, if that was asked for.
     pub(crate) fn show_cost(&self, stats: &RunStats) {
         if self.stats {
@@ -77,9 +86,4 @@ pub(crate) fn show_usage(error: &clap::Error) -> ExitCode {
     }
     drop(anstream::stderr().write_all(error::render_usage(error).as_bytes()));
     ExitCode::Usage
-}
-
-/// Says why stdbctl failed. A reader that is gone does not read this either.
-pub(crate) fn show(error: &CliError) {
-    drop(anstream::stderr().write_all(error::render(error).as_bytes()));
 }

@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     match command::dispatch::run(cli.verb, &console) {
         Ok(code) => code.into(),
         Err(error) => {
-            console::show(&error);
+            console.show(&error);
             error.kind.into()
         }
     }

@@ -146,7 +146,7 @@ fn write(out: &mut dyn Write, reports: &[SiteReport], format: Format) -> io::Res
             json::document(out, &Document { ok: reports.iter().all(|report| report.ok), sites: reports })
         }
         Format::Github => reports.iter().try_for_each(|report| {
-            write_report(out, report)?;
+            write_report(&mut github::Inert::new(&mut *out), report)?;
             failed(report).try_for_each(|check| {
                 github::error(out, &report.url, &format!("{}: {}", check.name, check.detail))
             })

@@ -31,9 +31,10 @@ pub(crate) fn line(line: &str) -> String {
 }
 
 fn is_harmless(c: char) -> bool {
-    // Besides control characters, those that reverse the direction of what follows.
-    let reverses = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    !reverses && (!c.is_control() || c == '\n' || c == '\t')
+    // Besides control characters, those that reverse the direction of what follows, and those that take no room.
+    let hides = matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}');
+    !hides && (!c.is_control() || c == '\n' || c == '\t')
 }
 
 /// The event, every text in it made fit for a terminal.
@@ -88,8 +89,7 @@ mod tests {
 
     #[test]
     fn escapes_go_and_letters_stay() {
-        let hostile =
-            "E: \x1b[31mred\x1b[0m \x1b]0;title\x07 na\u{ef}ve \u{202e}txt.exe\u{9b}2J\r\n\tend\0\x7f";
+        let hostile = "E: \x1b[31mred\x1b[0m \x1b]0;title\x07 na\u{ef}ve \u{202e}\u{200b}txt.exe\u{9b}2J\r\n\tend\0\x7f";
         let cleaned = text(hostile);
         assert!(cleaned.contains("E: red") && cleaned.contains("na\u{ef}ve") && cleaned.ends_with("\n\tend"));
         assert!(cleaned.chars().all(is_harmless), "{cleaned:?}");

@@ -151,7 +151,7 @@ impl ExecReport {
             }),
             Form::Prefixed { stderr, .. } => {
                 let style = if *ending == Ending::Status(0) { GOOD } else { BAD };
-                let told = describe(ending);
+                let told = github::inert(&clean::line(&describe(ending)));
                 writeln!(stderr, "{LOUD}{host}{LOUD:#}: {style}{told}{style:#} ({})", duration(seconds))
             }
             Form::Plain { .. } => Ok(()),
@@ -211,11 +211,14 @@ impl ExecReport {
                 stream,
                 text: line.to_owned(),
             }),
-            Form::Prefixed { stdout, stderr, .. } | Form::Plain { stdout, stderr, .. } => {
+            Form::Prefixed { stdout, stderr, github } => {
                 let out = if stream == Stream::Stdout { stdout } else { stderr };
-                let line = line.strip_suffix('\n').unwrap_or(line);
-                writeln!(out, "{LOUD}{host}{LOUD:#}: {}", clean::text(line))
+                let line = clean::text(line.strip_suffix('\n').unwrap_or(line));
+                let line = if *github { github::inert(&line).into() } else { line };
+                writeln!(out, "{LOUD}{host}{LOUD:#}: {line}")
             }
+            // Its pieces are written as they come.
+            Form::Plain { .. } => Ok(()),
         }
     }
 }
@@ -292,6 +295,17 @@ mod tests {
         report.finished("b", &Ending::Signal("KILL".to_owned()), 1.5);
         assert_eq!(stdout.text(), "a: one\na: two\na: three\n");
         assert_eq!(stderr.text(), "b: oops\na: exit status 0 (0.5 s)\nb: killed by SIGKILL (1.5 s)\n");
+    }
+
+    #[test]
+    fn a_host_has_no_commands_for_the_runner() {
+        let stdout = Paper::default();
+        let writer = || Box::new(anstream::StripStream::new(Box::new(stdout.clone()) as Writer)) as Writer;
+        let form = Form::Prefixed { stdout: writer(), stderr: writer(), github: true };
+        let mut report = ExecReport::with_form(form);
+        report.output("a", out(b"x ##[add-path]/tmp\n"));
+        report.finished("a", &Ending::Signal("##[group]".to_owned()), 0.5);
+        assert_eq!(stdout.text(), "a: x # #[add-path]/tmp\na: killed by SIG# #[group] (0.5 s)\n");
     }
 
     #[test]

@@ -28,7 +28,7 @@ impl Github {
     }
 
     fn finish(&mut self, counts: &BTreeMap<String, Counts>, stats: &RunStats) -> io::Result<()> {
-        outcome::write(&mut self.out, &self.ledger, counts, stats, Detail::Changes)?;
+        outcome::write(&mut Inert::new(&mut self.out), &self.ledger, counts, stats, Detail::Changes)?;
         let Some(path) = &self.summary else { return Ok(()) };
         let mut file = OpenOptions::new().append(true).create(true).open(path)?;
         file.write_all(summary(&self.ledger, counts, stats).as_bytes())
@@ -46,7 +46,8 @@ impl Reporter for Github {
                 writeln!(self.out, "{host}: {title}")
             }
             EventKind::TaskFinished { host, outcome: Outcome::Failed { why }, .. } => {
-                why.lines().try_for_each(|line| writeln!(self.out, "{host}:     {line}"))
+                let mut out = Inert::new(&mut self.out);
+                why.lines().try_for_each(|line| writeln!(out, "{host}:     {line}"))
             }
             EventKind::HostFailed { host, cause, .. } => error(&mut self.out, host, cause),
             EventKind::Warning { host, message } => {
@@ -64,9 +65,9 @@ impl Reporter for Github {
 /// If it cannot be written.
 pub(crate) fn group(out: &mut dyn Write, plan: &HostPlan) -> io::Result<()> {
     writeln!(out, "::group::{}: {}", data(&plan.host), data(&plan::headline(plan)))?;
-    // A line of a diff may look like a workflow command; indented as all of them are, it is none.
-    plan::write_changes(out, plan, plan::Depth::Whole)?;
-    plan::write_skipped(out, plan)?;
+    let mut text = Inert::new(&mut *out);
+    plan::write_changes(&mut text, plan, plan::Depth::Whole)?;
+    plan::write_skipped(&mut text, plan)?;
     writeln!(out, "::endgroup::")
 }
 
@@ -76,6 +77,45 @@ pub(crate) fn group(out: &mut dyn Write, plan: &HostPlan) -> io::Result<()> {
 /// If it cannot be written.
 pub(crate) fn error(out: &mut dyn Write, title: &str, message: &str) -> io::Result<()> {
     writeln!(out, "::error title={}::{}", property(title), data(&clean::text(message)))
+}
+
+/// Passes text on, line by line, with nothing in it that a runner would take for a command.
+pub(crate) struct Inert<W> {
+    out: W,
+    line: Vec<u8>,
+}
+
+impl<W: Write> Inert<W> {
+    pub(crate) fn new(out: W) -> Self {
+        Self { out, line: Vec::new() }
+    }
+}
+
+impl<W: Write> Write for Inert<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        for part in bytes.split_inclusive(|&byte| byte == b'\n') {
+            self.line.extend(part);
+            if part.ends_with(b"\n") {
+                let line = std::mem::take(&mut self.line);
+                self.out.write_all(inert(&String::from_utf8_lossy(&line)).as_bytes())?;
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// A line that is no workflow command. A runner takes `::` for one behind any blanks, and `##[` wherever it stands.
+pub(crate) fn inert(line: &str) -> String {
+    let line = anstream::adapter::strip_str(line).to_string().replace("##[", "# #[");
+    let command = line.trim_start();
+    match command.strip_prefix("::") {
+        Some(rest) => format!("{}: :{rest}", line.strip_suffix(command).unwrap_or_default()),
+        None => line,
+    }
 }
 
 fn data(text: &str) -> String {
@@ -111,4 +151,22 @@ fn summary(ledger: &Ledger, counts: &BTreeMap<String, Counts>, stats: &RunStats)
 fn cell(text: &str) -> String {
     let line = clean::line(text);
     line.replace('&', "&amp;").replace('<', "&lt;").replace('|', "\\|").replace('`', "\\`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_host_says_is_no_command_to_a_runner() {
+        let mut out = Vec::new();
+        let mut text = Inert::new(&mut out);
+        write!(text, "      \x1b[0m::add-mask::x\x1b[0m\n\t ::stop-").unwrap();
+        writeln!(text, "commands::y\nweb: a ##[set-output name=a]b").unwrap();
+        writeln!(text, "a::b\n  +::notice::").unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "      : :add-mask::x\n\t : :stop-commands::y\nweb: a # #[set-output name=a]b\na::b\n  +::notice::\n"
+        );
+    }
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use stdbctl_engine::event::Event;
 
 use super::bars::Bars;
-use super::github::Github;
+use super::github::{Github, Inert};
 use super::json::Json;
 use super::lines::Lines;
 use super::outcome::Detail;
@@ -49,5 +49,9 @@ pub(crate) fn for_progress(console: &Console) -> Box<dyn Reporter> {
 }
 
 fn progress(console: &Console, stderr: Writer) -> Writer {
-    if console.quiet { Box::new(io::sink()) } else { stderr }
+    match console.format {
+        _ if console.quiet => Box::new(io::sink()),
+        Format::Github => Box::new(Inert::new(stderr)),
+        Format::Human | Format::Json => stderr,
+    }
 }
