@@ -4,6 +4,7 @@
 //! them, becomes the engine's tasks for one host; [`verify`] asks the finished server from outside.
 
 pub mod inventory;
+pub mod local_files;
 pub mod playbook;
 pub mod settings;
 mod template;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use stdbctl_engine::graph::Graph;
 use stdbctl_engine::run::Job;
 use stdbctl_playbook::inventory::{DEFAULT_FILE, InventoryError, InventoryHost, Selection, select};
+use stdbctl_playbook::local_files;
 use stdbctl_playbook::playbook::{Playbook, PlaybookError};
 use stdbctl_playbook::settings::{Layer, Settings, SettingsError};
 use stdbctl_ssh::{ConnectOptions, Target, TargetError, UnknownKey};
@@ -220,10 +221,11 @@ fn connect_options(target: Target, ssh: &SshArgs, resolve: &[Resolve], console: 
 /// What the engine is to do on each host.
 ///
 /// # Errors
-/// If the playbook does not fit the settings.
+/// If the playbook does not fit the settings, or a file that they name cannot go to the host.
 pub(crate) fn jobs(site: &Site, places: Vec<(String, Place)>) -> Result<Vec<Job>, CliError> {
     let playbook = Playbook::deploy();
     let job = |(host, (name, place)): (&SiteHost, (String, Place))| {
+        local_files::check(&host.settings).map_err(CliError::settings)?;
         let tasks = playbook.tasks(&host.settings).map_err(playbook_error)?;
         let graph = Graph::new(&tasks).map_err(CliError::settings)?;
         Ok(Job { connect: place.connect(name.clone()), name, graph })
