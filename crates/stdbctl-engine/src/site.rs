@@ -64,12 +64,14 @@ impl Site {
         if changes.list.is_empty() {
             return Ok(());
         }
+        let mut problems = unfit_archives(&changes).await;
         // Asked apart, so that a host with nothing to do is not asked at all.
         if options.apply {
             host.prepare();
         }
         let seen = observe(&*host, &planner::requirement_probes(&self.graph)).await?;
-        let problems = planner::problems(&self.graph, &seen, &outside(&self.graph, &*host, options).await);
+        let outside = outside(&self.graph, &*host, options).await;
+        problems.extend(planner::problems(&self.graph, &seen, &outside));
         if problems.is_empty() { Ok(()) } else { Err(Failure::Requirements(problems)) }
     }
 
@@ -342,6 +344,20 @@ fn archives(graph: &Graph, seen: &Observation) -> BTreeMap<String, String> {
         _ => None,
     };
     graph.tasks().iter().filter(|task| task.skipped.is_none()).filter_map(archive).collect()
+}
+
+/// What is wrong with the local archives that are to be sent.
+async fn unfit_archives(changes: &Changes<'_>) -> Vec<String> {
+    let archives = changes.list.iter().filter_map(|(task, _)| match &task.resource {
+        Resource::Archive(archive) => Some(archive.clone()),
+        _ => None,
+    });
+    let archives: Vec<Archive> = archives.collect();
+    let look = move || archives.iter().filter_map(Archive::file_problem).collect();
+    match tokio::task::spawn_blocking(look).await {
+        Ok(problems) => problems,
+        Err(error) => vec![format!("the local archives cannot be read: {error}")],
+    }
 }
 
 /// What only the operator's side knows of the host.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::change::{Change, Payload};
 use crate::graph::Graph;
 use crate::host::{Sent, Stdin};
-use crate::observe::{Observation, PathKind, PathState, Probes};
+use crate::observe::{Observation, PathKind, PathState, Probes, sha256_file};
 use crate::plan::Action;
 use crate::resource::{Kind, Planning, Thing};
 use crate::sh::{quote, words};
@@ -65,6 +65,22 @@ impl Archive {
             (Some(url), _) => format!("from {url}"),
             (None, Some(file)) => format!("from {file} on this machine"),
             (None, None) => "from nowhere".to_owned(),
+        }
+    }
+
+    /// Why the local archive cannot be sent. Reads all of it if it is held to a sha256.
+    pub(crate) fn file_problem(&self) -> Option<String> {
+        let file = self.file.as_ref()?;
+        let sum = match &self.sha256 {
+            Some(_) => sha256_file(file).map(Some),
+            None => std::fs::File::open(file).map(|_| None),
+        };
+        match (sum, &self.sha256) {
+            (Err(error), _) => Some(format!("cannot read {file}: {error}")),
+            (Ok(Some(sum)), Some(wanted)) if sum != *wanted => {
+                Some(format!("{file} has the wrong sha256: {sum} instead of {wanted}"))
+            }
+            _ => None,
         }
     }
 
@@ -169,5 +185,30 @@ impl Kind for Archive {
 
     fn fingerprint_word(&self) -> String {
         format!("\"$(sed -n 's/^archive //p' {})\"", quote(&format!("{}/.stdbctl-archive", self.path)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_local_archive_is_looked_at_before_it_is_sent() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("release.tar.gz");
+        let archive = |sha256: Option<&str>| Archive {
+            path: "/stdb/bin/1.0.0".to_owned(),
+            url: None,
+            file: Some(path.display().to_string()),
+            sha256: sha256.map(str::to_owned),
+            members: Vec::new(),
+        };
+        assert!(archive(None).file_problem().unwrap().starts_with("cannot read "));
+        std::fs::write(&path, "archive").unwrap();
+        assert_eq!(archive(None).file_problem(), None);
+        let sum = crate::observe::sha256(b"archive");
+        assert_eq!(archive(Some(&sum)).file_problem(), None);
+        let problem = archive(Some(&"0".repeat(64))).file_problem().unwrap();
+        assert!(problem.contains("wrong sha256") && problem.contains(&sum), "{problem}");
     }
 }
