@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
+use dialoguer::console::Term;
 use indicatif::MultiProgress;
 use stdbctl_engine::event::RunStats;
 
@@ -50,6 +51,10 @@ impl Console {
 
     /// Says why stdbctl failed. A reader that is gone does not read this either.
     pub(crate) fn show(&self, error: &CliError) {
+        // A question that was interrupted leaves it hidden.
+        if error.kind == ExitCode::Interrupted && io::stderr().is_terminal() {
+            drop(Term::stderr().show_cursor());
+        }
         let (text, stderr) = (error::render(error), anstream::stderr());
         drop(match self.format {
             Format::Github => github::Inert::new(stderr).write_all(text.as_bytes()),
