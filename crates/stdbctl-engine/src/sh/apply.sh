@@ -328,8 +328,8 @@ install_packages() {
   [ -z "$(ls -A /var/lib/dpkg/updates)" ] || dpkg --configure -a --force-confdef --force-confold
   fresh=$(find /var/lib/apt/lists -maxdepth 1 -name '*_Packages*' -mtime -1 2>/dev/null | head -n 1)
   if [ -z "$fresh" ] || ! apt -s install --no-install-recommends "$@" >/dev/null 2>&1; then
-    # A dead source of somebody else does not matter, as long as these can be had.
-    update_lists || apt -s install --no-install-recommends "$@" >/dev/null
+    # A dead source of somebody else does not matter, as long as these can be had. If not, it is the cause.
+    update_lists || apt -s install --no-install-recommends "$@" >/dev/null 2>&1
   fi
   apt install --no-install-recommends "$@" >"$run/apt.log" 2>&1 || {
     case $(cat "$run/apt.log") in
