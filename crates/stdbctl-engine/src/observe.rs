@@ -16,6 +16,7 @@ use crate::sh::{condense, quote, words};
 pub(crate) struct Probes {
     paths: BTreeSet<String>,
     files: BTreeMap<String, String>,
+    secrets: BTreeSet<String>,
     packages: BTreeSet<String>,
     users: BTreeSet<String>,
     groups: BTreeSet<String>,
@@ -41,6 +42,12 @@ impl Probes {
     pub(crate) fn file(&mut self, path: &str, wanted: &str) {
         self.path(path);
         self.files.insert(path.to_owned(), wanted.to_owned());
+    }
+
+    /// The sha256 of a file whose content nobody may see.
+    pub(crate) fn secret(&mut self, path: &str) {
+        self.path(path);
+        self.secrets.insert(path.to_owned());
     }
 
     pub(crate) fn package(&mut self, name: &str) {
@@ -93,6 +100,7 @@ impl Probes {
             ("see_users", &self.users),
             ("see_groups", &self.groups),
             ("see_units", &self.units),
+            ("see_secrets", &self.secrets),
         ];
         for (function, names) in lists {
             if !names.is_empty() {

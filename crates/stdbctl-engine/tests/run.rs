@@ -327,3 +327,17 @@ async fn a_payload_that_does_not_arrive_whole_fails_its_task() {
         assert!(!host.path("module").exists() && !host.path("after").exists());
     }
 }
+
+#[tokio::test]
+async fn the_content_of_a_secret_never_leaves_the_host() {
+    let list = json!([{"id": "key", "title": "key", "file":
+        {"path": "@/key", "owner": "OWNER", "group": "GROUP", "mode": "0600", "content": "new", "secret": true}}]);
+    let host = Arc::new(Sandbox::new());
+    std::fs::write(host.path("key"), "what was the secret before").unwrap();
+    let (report, _) = deploy(&host, &list, true).await;
+    assert_eq!(planned(&report), ["key"]);
+    assert_eq!(host.read("key"), "new");
+    assert!(host.has_said("paths") && !host.has_said("the secret before"));
+    let plan = serde_json::to_string(&report.hosts[0].plan).unwrap();
+    assert!(!plan.contains("secret before") && plan.contains("secret: not shown"), "{plan}");
+}

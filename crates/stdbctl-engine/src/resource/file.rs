@@ -150,7 +150,11 @@ impl File {
 
 impl Kind for File {
     fn probe(&self, _task: &str, _graph: &Graph, probes: &mut Probes) {
-        probes.file(&self.path, &self.sum());
+        if self.secret {
+            probes.secret(&self.path);
+        } else {
+            probes.file(&self.path, &self.sum());
+        }
     }
 
     fn plan(&self, planning: &Planning<'_>) -> Option<Change> {

@@ -31,6 +31,11 @@ see_files() {
   done
 }
 
+# see_secrets PATH...: the sha256 of those that are there, and never their content.
+see_secrets() {
+  rec sums "$(sha256sum -- "$@" 2>/dev/null)"
+}
+
 # see_packages NAME...: dpkg's state of each that it knows.
 see_packages() {
   # The braces are dpkg-query's.

@@ -3,8 +3,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use stdbctl_engine::event::{Event, Sender};
 use stdbctl_engine::graph::Graph;
@@ -27,6 +27,8 @@ pub(crate) struct Sandbox {
     /// Run before the script that changes, as another operator would.
     meanwhile: Option<Box<dyn Fn() + Send + Sync>>,
     runs: AtomicUsize,
+    /// All that scripts have written so far.
+    heard: Mutex<Vec<u8>>,
 }
 
 impl Sandbox {
@@ -41,6 +43,7 @@ impl Sandbox {
             cut_after: None,
             meanwhile: None,
             runs: AtomicUsize::new(0),
+            heard: Mutex::default(),
         }
     }
 
@@ -55,6 +58,10 @@ impl Sandbox {
 
     pub(crate) fn meanwhile(self, act: impl Fn() + Send + Sync + 'static) -> Self {
         Self { meanwhile: Some(Box::new(act)), ..self }
+    }
+
+    pub(crate) fn has_said(&self, words: &str) -> bool {
+        self.heard.lock().unwrap().windows(words.len()).any(|window| window == words.as_bytes())
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -110,6 +117,7 @@ impl Sandbox {
                 if limit.is_some_and(|limit| total > limit) {
                     return true;
                 }
+                self.heard.lock().unwrap().extend(&buffer[..count]);
                 output.send(Output::Stdout(buffer[..count].to_vec())).await.unwrap();
             }
             false

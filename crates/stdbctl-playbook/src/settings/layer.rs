@@ -7,6 +7,9 @@ use serde_json::{Map, Value};
 use super::{Settings, rules};
 use crate::yaml::{self, Outline, SourceError};
 
+/// What the names of the environment's variables begin with.
+const PREFIX: &str = "STDBCTL_";
+
 /// A setting is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
@@ -95,7 +98,7 @@ impl Layer {
         for (variable, value) in variables {
             if let Some(key) = keys.get(&variable) {
                 layer.given.extend(Self::single(key, &value, &variable)?.given);
-            } else if names_a_group(&variable) {
+            } else if names_a_group(&variable) || is_misspelt(&variable, keys.keys().map(String::as_str)) {
                 let nearest = yaml::nearest(&variable, keys.keys().map(String::as_str)).map(str::to_owned);
                 return Err(SettingsError::Unknown {
                     key: variable,
@@ -125,6 +128,13 @@ impl Layer {
         let given = Given { value, origin: origin.to_owned() };
         Ok(Self { given: BTreeMap::from([(key.to_owned(), given)]) })
     }
+}
+
+/// Whether a variable is so near to a setting's that nothing else can be meant.
+fn is_misspelt<'a>(variable: &str, mut names: impl Iterator<Item = &'a str>) -> bool {
+    let own = |name: &'a str| name.strip_prefix(PREFIX).unwrap_or(name);
+    let Some(given) = variable.strip_prefix(PREFIX) else { return false };
+    names.any(|name| strsim::damerau_levenshtein(given, own(name)) <= 2 && given.len() > 4)
 }
 
 /// Lays the layers over the defaults, the last one on top, and checks the whole.
@@ -209,7 +219,7 @@ fn collect_places(prefix: &str, outline: &Outline, into: &mut BTreeMap<String, (
 }
 
 fn variable_name(key: &str) -> String {
-    format!("STDBCTL_{}", key.to_uppercase().replace('.', "_"))
+    format!("{PREFIX}{}", key.to_uppercase().replace('.', "_"))
 }
 
 fn names_a_group(variable: &str) -> bool {
@@ -292,6 +302,12 @@ mod tests {
         let settings = merge(&[Layer::from_environment(variables).unwrap()]).unwrap();
         assert_eq!((settings.tls.mode, settings.spacetimedb.root_dir.as_str()), (TlsMode::Off, "/data"));
 
+        let mistyped = [("STDBCTL_DOMIAN".to_owned(), "example.com".to_owned())];
+        let error = Layer::from_environment(mistyped).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "environment: there is no setting `STDBCTL_DOMIAN`; did you mean `STDBCTL_DOMAIN`?"
+        );
         let mistyped = [("STDBCTL_TLS_MOD".to_owned(), "off".to_owned())];
         let error = Layer::from_environment(mistyped).unwrap_err();
         assert_eq!(
