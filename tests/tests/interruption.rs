@@ -61,7 +61,7 @@ fn killed_at_twenty_moments_it_ends_as_if_nothing_had_happened() {
         let host = LabHost::up("killed");
         let finished = loop {
             let mut running = operator.start(&arguments(&host));
-            let moment = moments.next(Duration::from_millis(2500));
+            let moment = moments.next(Duration::from_millis(1500));
             if kills == KILLS || running.ends_within(moment) {
                 break running.wait();
             }
