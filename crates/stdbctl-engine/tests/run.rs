@@ -341,3 +341,22 @@ async fn the_content_of_a_secret_never_leaves_the_host() {
     let plan = serde_json::to_string(&report.hosts[0].plan).unwrap();
     assert!(!plan.contains("secret before") && plan.contains("secret: not shown"), "{plan}");
 }
+
+#[tokio::test]
+async fn a_file_that_is_edited_while_the_run_goes_on_is_left_alone() {
+    let mut list = house();
+    let host = Arc::new(Sandbox::new());
+    deploy(&host, &list, true).await;
+    std::fs::write(host.path("etc/unit"), "edited before\n").unwrap();
+    list.as_array_mut().unwrap().push(json!(
+        {"id": "editor", "title": "editor", "command": {"run": "echo edited meanwhile >@/etc/unit; touch @/edited", "creates": "@/edited"}}
+    ));
+    list[1]["needs"] = json!(["editor"]);
+    let (report, _) = deploy(&host, &list, true).await;
+    let Some(Failure::Task { task, why, .. }) = &report.hosts[0].failure else {
+        panic!("{:?}", report.hosts[0].failure)
+    };
+    assert_eq!(task, "unit");
+    assert!(why.contains("somebody has changed it"), "{why}");
+    assert_eq!(host.read("etc/unit"), "edited meanwhile\n");
+}

@@ -133,8 +133,10 @@ impl File {
         };
         let validator =
             self.validate.as_ref().map(|line| line.replace("%s", &quote(&self.path))).unwrap_or_default();
+        let observed = old.and_then(|state| state.sha256.as_ref());
+        let still = observed.map(|sum| format!("still {} {sum}\n", quote(&self.path))).unwrap_or_default();
         let script = format!(
-            "put_file {} {} {} {} {} {}",
+            "{still}put_file {} {} {} {} {} {}",
             quote(&self.path),
             quote(&self.owner),
             quote(&self.group),

@@ -218,6 +218,14 @@ beside() {
   mktemp "${1%/*}/.stdbctl.$run_id.XXXXXX"
 }
 
+# still PATH SHA256: whether a file is as it was observed; between the plan and its turn somebody may have edited it.
+still() {
+  printf '%s  %s\n' "$2" "$1" | sha256sum -c --status - || {
+    echo "$1: somebody has changed it since the plan was made; it is left alone"
+    return 1
+  }
+}
+
 # put_file PATH OWNER GROUP MODE SHA256 VALIDATOR: the task's payload becomes the file, whole or not at all.
 put_file() {
   new=$(beside "$1")
