@@ -12,6 +12,8 @@ tell() {
   [ -z "$lost" ] || return 0
   rec "$1" "$2" || {
     lost=yes
+    # Who waits for the operator need not wait any longer.
+    [ -z "${run:-}" ] || : >"$run/lost"
     printf '%s; its connection is gone and it is finishing its last step\n' "$holder" >/run/stdbctl/holder
   }
 }
@@ -360,12 +362,18 @@ stamp() {
   mv -fT "/run/stdbctl/with/.$1" "/run/stdbctl/with/$1"
 }
 
+# is_answered: whether the operator has confirmed, or is gone and never will.
+is_answered() {
+  [ -e "$run/confirmed" ] || [ -e "$run/lost" ]
+}
+
 # enable_firewall: with a timer that undoes it unless a new connection from the operator gets in.
 enable_firewall() {
   systemd-run --quiet --unit="stdbctl-revert-$run_id" --on-active=90 --timer-property=AccuracySec=1s ufw disable
   ufw --force enable
   printf 'confirm %s -\n' "$number" >&3
-  if wait_for 60 test -e "$run/confirmed"; then
+  wait_for 60 is_answered || :
+  if [ -e "$run/confirmed" ]; then
     systemctl stop "stdbctl-revert-$run_id.timer"
   else
     ufw disable
