@@ -404,13 +404,23 @@ get_certificate() {
       rm -rf -- "$part"
     done
   fi
-  timeout 600 certbot certonly -n --agree-tos --cert-name "$name" --force-renewal --expand "$@" && return
-  for part in $parts; do
-    [ -e "$part" ] || [ ! -e "$state/kept/$run_id$part" ] || cp -aT -- "$state/kept/$run_id$part" "$part"
+  tries=0
+  until timeout 600 certbot certonly -n --agree-tos --cert-name "$name" --force-renewal --expand "$@"; do
+    tries=$((tries + 1))
+    # A nonce that went stale is nobody's fault, and certbot itself tries again but once.
+    case $(ca_words) in *nonce*) [ "$tries" -lt 4 ] && continue ;; esac
+    for part in $parts; do
+      [ -e "$part" ] || [ ! -e "$state/kept/$run_id$part" ] || cp -aT -- "$state/kept/$run_id$part" "$part"
+    done
+    ca_words
+    return 1
   done
+}
+
+# ca_words: what the CA has said last.
+ca_words() {
   sed -n 's/^.*"detail": "\(.*\)".*$/the CA says: \1/p; s/^.*Detail: /the CA says: /p' \
     /var/log/letsencrypt/letsencrypt.log | tail -n 1
-  return 1
 }
 
 # unit_words UNIT SINCE: what it has logged last, without what systemd says about it and without pictures.
