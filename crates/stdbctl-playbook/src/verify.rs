@@ -24,7 +24,7 @@ pub use client::VerifyError;
 const SUBSCRIBE: &str = "/v1/database/stdbctl-verify/subscribe";
 
 /// How long a port may take to answer before it counts as closed: a firewall that drops never answers.
-const PORT_PATIENCE: Duration = Duration::from_secs(3);
+const PORT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long to wait before a check that failed is made again.
 const PAUSE: Duration = Duration::from_millis(200);
