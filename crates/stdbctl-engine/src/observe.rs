@@ -183,6 +183,21 @@ pub struct PathState {
     pub content: Option<Vec<u8>>,
 }
 
+impl PathState {
+    /// What will stand at a path once a planned change is made.
+    pub(crate) fn planned(kind: PathKind, mode: u32, owner: &str, group: &str) -> Self {
+        Self {
+            kind,
+            mode,
+            owner: owner.to_owned(),
+            group: group.to_owned(),
+            changed: i64::MAX,
+            sha256: None,
+            content: None,
+        }
+    }
+}
+
 /// What stands at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]

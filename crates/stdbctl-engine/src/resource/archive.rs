@@ -157,18 +157,8 @@ impl Kind for Archive {
     fn predict(&self, task: &str, seen: &mut Observation) {
         // What an archive that is held to no sha256 will be is not known before it comes.
         seen.extras.remove(task);
-        seen.paths.insert(
-            self.path.clone(),
-            PathState {
-                kind: PathKind::Directory,
-                mode: 0o755,
-                owner: "root".to_owned(),
-                group: "root".to_owned(),
-                changed: i64::MAX,
-                sha256: None,
-                content: None,
-            },
-        );
+        let state = PathState::planned(PathKind::Directory, 0o755, "root", "root");
+        seen.paths.insert(self.path.clone(), state);
     }
 
     fn requires(&self) -> Vec<Thing> {

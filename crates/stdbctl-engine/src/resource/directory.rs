@@ -76,18 +76,9 @@ impl Kind for Directory {
     }
 
     fn predict(&self, _task: &str, seen: &mut Observation) {
-        seen.paths.insert(
-            self.path.clone(),
-            PathState {
-                kind: PathKind::Directory,
-                mode: u32::from_str_radix(&self.mode, 8).unwrap_or_default(),
-                owner: self.owner.clone(),
-                group: self.group.clone(),
-                changed: i64::MAX,
-                sha256: None,
-                content: None,
-            },
-        );
+        let mode = u32::from_str_radix(&self.mode, 8).unwrap_or_default();
+        let state = PathState::planned(PathKind::Directory, mode, &self.owner, &self.group);
+        seen.paths.insert(self.path.clone(), state);
     }
 
     fn requires(&self) -> Vec<Thing> {

@@ -182,18 +182,10 @@ impl Kind for File {
     }
 
     fn predict(&self, _task: &str, seen: &mut Observation) {
-        seen.paths.insert(
-            self.path.clone(),
-            PathState {
-                kind: PathKind::File,
-                mode: u32::from_str_radix(&self.mode, 8).unwrap_or_default(),
-                owner: self.owner.clone(),
-                group: self.group.clone(),
-                changed: i64::MAX,
-                sha256: Some(self.sum()),
-                content: None,
-            },
-        );
+        let mode = u32::from_str_radix(&self.mode, 8).unwrap_or_default();
+        let mut state = PathState::planned(PathKind::File, mode, &self.owner, &self.group);
+        state.sha256 = Some(self.sum());
+        seen.paths.insert(self.path.clone(), state);
     }
 
     fn requires(&self) -> Vec<Thing> {

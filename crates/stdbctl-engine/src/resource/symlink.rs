@@ -67,18 +67,8 @@ impl Kind for Symlink {
     }
 
     fn predict(&self, _task: &str, seen: &mut Observation) {
-        seen.paths.insert(
-            self.path.clone(),
-            PathState {
-                kind: PathKind::Symlink { target: self.target.clone() },
-                mode: 0o777,
-                owner: "root".to_owned(),
-                group: "root".to_owned(),
-                changed: i64::MAX,
-                sha256: None,
-                content: None,
-            },
-        );
+        let kind = PathKind::Symlink { target: self.target.clone() };
+        seen.paths.insert(self.path.clone(), PathState::planned(kind, 0o777, "root", "root"));
     }
 
     fn requires(&self) -> Vec<Thing> {
