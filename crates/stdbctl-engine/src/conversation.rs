@@ -47,11 +47,43 @@ impl Conversation {
         start: impl FnOnce(mpsc::Sender<Output>) -> BoxFuture<'h, Result<Ending, HostError>>,
         mut on_record: impl FnMut(&Record),
     ) -> Result<Self, ConversationError> {
+        let mut records = Vec::new();
+        let keep = |record: Record| {
+            on_record(&record);
+            records.push(record);
+        };
+        let said = Self::listen(Reader::new(nonce), Some(SILENCE), start, keep).await?;
+        Ok(Self { records, ..said })
+    }
+
+    /// The same for a script that may be silent and go on for as long as it likes. Only its `end` is kept.
+    pub(crate) async fn follow<'h>(
+        nonce: &str,
+        start: impl FnOnce(mpsc::Sender<Output>) -> BoxFuture<'h, Result<Ending, HostError>>,
+        mut on_record: impl FnMut(&Record),
+    ) -> Result<Self, ConversationError> {
+        let mut records = Vec::new();
+        let show = |record: Record| {
+            on_record(&record);
+            if record.kind == "end" {
+                records.push(record);
+            }
+        };
+        let said = Self::listen(Reader::endless(nonce), None, start, show).await?;
+        Ok(Self { records, ..said })
+    }
+
+    /// Its end, without the records, which `take` gets as they come.
+    async fn listen<'h>(
+        mut reader: Reader,
+        patience: Option<Duration>,
+        start: impl FnOnce(mpsc::Sender<Output>) -> BoxFuture<'h, Result<Ending, HostError>>,
+        mut take: impl FnMut(Record),
+    ) -> Result<Self, ConversationError> {
         let (sender, mut receiver) = mpsc::channel(64);
         let mut running = start(sender);
         let mut ending = None;
-        let mut reader = Reader::new(nonce);
-        let (mut records, mut stderr) = (Vec::new(), Vec::new());
+        let mut stderr = Vec::new();
         loop {
             let step = async {
                 tokio::select! {
@@ -60,12 +92,9 @@ impl Conversation {
                     result = &mut running, if ending.is_none() => Step::Ended(result),
                 }
             };
-            match timeout(SILENCE, step).await.map_err(|_| ConversationError::Silent)? {
+            match within(patience, step).await? {
                 Step::Output(Some(Output::Stdout(piece))) => {
-                    for record in reader.feed(&piece).map_err(ConversationError::Record)? {
-                        on_record(&record);
-                        records.push(record);
-                    }
+                    reader.feed(&piece).map_err(ConversationError::Record)?.into_iter().for_each(&mut take);
                 }
                 Step::Output(Some(Output::Stderr(piece))) => keep_end(&mut stderr, &piece),
                 Step::Output(None) => break,
@@ -75,13 +104,20 @@ impl Conversation {
         let ending = match ending {
             Some(ending) => ending,
             // It has closed its output: what is left to come is how it ended.
-            None => timeout(SILENCE, running)
-                .await
-                .map_err(|_| ConversationError::Silent)?
-                .map_err(ConversationError::Host)?,
+            None => within(Some(SILENCE), running).await?.map_err(ConversationError::Host)?,
         };
         let stderr = String::from_utf8_lossy(&stderr).trim().to_owned();
-        Ok(Self { records, stderr, ending })
+        Ok(Self { records: Vec::new(), stderr, ending })
+    }
+}
+
+async fn within<T>(
+    patience: Option<Duration>,
+    step: impl Future<Output = T>,
+) -> Result<T, ConversationError> {
+    match patience {
+        Some(patience) => timeout(patience, step).await.map_err(|_| ConversationError::Silent),
+        None => Ok(step.await),
     }
 }
 

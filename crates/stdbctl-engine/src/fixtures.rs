@@ -269,8 +269,11 @@ fn text(stdin: &[Stdin]) -> String {
 #[test]
 fn every_script_of_every_case_parses_under_every_shell() {
     let mut scripts = vec![
+        ("record.sh".to_owned(), include_str!("sh/record.sh").to_owned()),
         ("observe.sh".to_owned(), include_str!("sh/observe.sh").to_owned()),
+        ("lock.sh".to_owned(), include_str!("sh/lock.sh").to_owned()),
         ("apply.sh".to_owned(), include_str!("sh/apply.sh").to_owned()),
+        ("change.sh".to_owned(), include_str!("sh/change.sh").to_owned()),
     ];
     for case in cases() {
         let graph = case.graph();

@@ -6,6 +6,7 @@
 
 mod change;
 mod conversation;
+pub mod dialogue;
 pub mod event;
 pub mod failure;
 #[cfg(test)]

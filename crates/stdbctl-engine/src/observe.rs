@@ -79,7 +79,7 @@ impl Probes {
 
     /// The functions `observe_stable` and `observe_volatile`, with all they call.
     pub(crate) fn functions(&self) -> String {
-        let mut script = condense(include_str!("sh/observe.sh"));
+        let mut script = condense(concat!(include_str!("sh/record.sh"), include_str!("sh/observe.sh")));
         for (number, fragment) in self.fragments.iter().enumerate() {
             // A subshell, so that a fragment's variables and failures stay its own.
             let _ = writeln!(script, "fragment_{number}() (\n{}\n)", fragment.script.trim_end());

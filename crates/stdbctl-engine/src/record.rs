@@ -11,18 +11,18 @@ const MAX_TOTAL: usize = 64 << 20;
 /// Longest header line, nonce included.
 const MAX_HEADER: usize = 512;
 
-/// One answer.
+/// One answer of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Record {
+pub struct Record {
     /// What it is: `paths`, `started:unit`.
-    pub(crate) kind: String,
+    pub kind: String,
     /// Its bytes.
-    pub(crate) data: Vec<u8>,
+    pub data: Vec<u8>,
 }
 
 impl Record {
     /// The data as text; what is not UTF-8 is replaced.
-    pub(crate) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.data).into_owned()
     }
 }
@@ -48,13 +48,19 @@ pub(crate) struct Reader {
     buffer: Vec<u8>,
     /// Bytes of the records read so far, headers included.
     total: usize,
+    most: usize,
 }
 
 impl Reader {
     /// A reader of the records under `nonce`.
     pub(crate) fn new(nonce: &str) -> Self {
         // The stream may begin with a record, whose newline is then missing if a shell ate it.
-        Self { marker: format!("\n@{nonce} ").into_bytes(), buffer: vec![b'\n'], total: 0 }
+        Self { marker: format!("\n@{nonce} ").into_bytes(), buffer: vec![b'\n'], total: 0, most: MAX_TOTAL }
+    }
+
+    /// The same for a stream that goes on for as long as somebody reads it.
+    pub(crate) fn endless(nonce: &str) -> Self {
+        Self { most: usize::MAX, ..Self::new(nonce) }
     }
 
     /// Takes the next piece of the stream and hands back the records that are whole with it.
@@ -95,8 +101,8 @@ impl Reader {
         let Some(data) = self.buffer.get(body..body + length) else { return Ok(None) };
         let data = data.to_vec();
         self.buffer.drain(..body + length);
-        self.total += body + length;
-        if self.total > MAX_TOTAL {
+        self.total = self.total.saturating_add(body + length);
+        if self.total > self.most {
             return Err(RecordError::TooMany);
         }
         // A record that follows at once begins with its own newline.

@@ -37,7 +37,7 @@ impl Apply<'_> {
             self.digest
         );
         script.push_str(&probes.functions());
-        script.push_str(&condense(include_str!("sh/apply.sh")));
+        script.push_str(&condense(concat!(include_str!("sh/lock.sh"), include_str!("sh/apply.sh"))));
         let mut payloads = Vec::new();
         let mut lengths = Vec::new();
         for (index, (task, change)) in changes.list.iter().enumerate() {
@@ -81,7 +81,7 @@ pub(crate) fn confirm(run_id: &str) -> Vec<Stdin> {
 }
 
 /// Its length first, as [`crate::host::BOOTSTRAP`] expects it.
-fn framed(script: &str) -> Vec<u8> {
+pub(crate) fn framed(script: &str) -> Vec<u8> {
     format!("{}\n{script}", script.len()).into_bytes()
 }
 

@@ -1,7 +1,7 @@
 //! The only place where a string becomes a word of a shell script.
 
 /// `text` as one word for sh, whatever it holds.
-pub(crate) fn quote(text: &str) -> String {
+pub fn quote(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:@%+=,".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
         return text.to_owned();
@@ -20,7 +20,7 @@ pub(crate) fn lines(lines: impl IntoIterator<Item = String>) -> String {
 }
 
 /// A script without its comments and indentation: fewer bytes in the first flight.
-pub(crate) fn condense(script: &str) -> String {
+pub fn condense(script: &str) -> String {
     script.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#')).fold(
         String::with_capacity(script.len()),
         |mut all, line| {

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::change::Change;
-use crate::conversation::{Conversation, ConversationError};
+use crate::conversation::Conversation;
+use crate::dialogue::{RunKey, random_name, refused, whole};
 use crate::event::{Counts, EventKind, Outcome, Sender};
 use crate::failure::Failure;
 use crate::graph::Graph;
-use crate::host::{Ending, Host, Sent, Stdin};
-use crate::observe::{Observation, Probes, hex};
+use crate::host::{Host, Sent, Stdin};
+use crate::observe::{Observation, Probes};
 use crate::planner::{self, Changes};
 use crate::record::Record;
 use crate::resource::Resource;
@@ -115,11 +116,7 @@ impl Site {
     async fn change(&mut self, options: &Options, events: &Sender) -> Result<(), Failure> {
         let Some(host) = self.host.clone() else { return Ok(()) };
         let graph = Arc::clone(&self.graph);
-        let nonce = random_name()?;
-        let now = jiff::Timestamp::now();
-        let run_id = format!("{}-{}", now.strftime("%Y%m%dT%H%M%SZ"), nonce.get(..8).unwrap_or(&nonce));
-        let holder =
-            format!("{}, {} since {}", options.operator, options.verb, now.strftime("%Y-%m-%d %H:%M:%S UTC"));
+        let RunKey { nonce, id: run_id, holder } = RunKey::new(&options.operator, &options.verb)?;
         let changes = planner::plan(&graph, &self.seen);
         let apply = Apply { nonce: &nonce, run_id: &run_id, holder: &holder, digest: &self.seen.digest };
         let script = apply.script(&graph, &planner::probes(&graph), &changes);
@@ -300,44 +297,6 @@ fn read_end(text: &str) -> Outcome {
     }
 }
 
-/// A script's run that went to its last line; anything else is a failure of its own.
-fn whole(said: Result<Conversation, ConversationError>) -> Result<Conversation, Failure> {
-    let said = said.map_err(|error| match error {
-        ConversationError::Host(error) => Failure::Lost(error.chain()),
-        ConversationError::Record(error) => Failure::Protocol(error.to_string()),
-        silent @ ConversationError::Silent => Failure::Lost(silent.to_string()),
-    })?;
-    if said.is_whole() {
-        return Ok(said);
-    }
-    Err(match said.ending {
-        Ending::Lost(why) => Failure::Lost(why),
-        _ if said.records.is_empty() && said.stderr.contains("sudo") => {
-            Failure::Sudo(last_line(&said.stderr))
-        }
-        Ending::Status(status) => Failure::Protocol(format!(
-            "the script ended early with status {status}: {}",
-            last_line(&said.stderr)
-        )),
-        Ending::Signal(name) => Failure::Protocol(format!("the script was ended by SIG{name}")),
-    })
-}
-
-/// Why the host did not begin with the changes.
-fn refused(records: &[Record]) -> Result<(), Failure> {
-    let first = |kind: &str| records.iter().find(|record| record.kind == kind);
-    if let Some(record) = first("locked") {
-        return Err(Failure::Locked(record.text()));
-    }
-    if let Some(record) = first("failed") {
-        return Err(Failure::Storage(record.text()));
-    }
-    if first("stale").is_some() {
-        return Err(Failure::Stale);
-    }
-    Ok(())
-}
-
 fn archives(graph: &Graph, seen: &Observation) -> BTreeMap<String, String> {
     let archive = |task: &Task| match &task.resource {
         Resource::Archive(_) => Some((task.id.clone(), Archive::whole(&task.id, seen)?)),
@@ -375,15 +334,4 @@ async fn resolve(name: &str, options: &Options) -> Result<Vec<IpAddr>, String> {
     }
     let addresses = tokio::net::lookup_host((name, 443)).await.map_err(|error| error.to_string())?;
     Ok(addresses.map(|address| address.ip()).collect())
-}
-
-/// A name nobody can guess: 16 random bytes in hex.
-fn random_name() -> Result<String, Failure> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| Failure::Protocol(format!("no random numbers: {error}")))?;
-    Ok(hex(&bytes))
-}
-
-fn last_line(text: &str) -> String {
-    text.lines().last().unwrap_or_default().to_owned()
 }

@@ -1,45 +1,8 @@
 # shellcheck shell=sh
-# The changing part that is the same in every script: the host's lock, the tasks in their order and side by side,
-# and what a task may call. The script around it sets $nonce $run_id $holder $digest, defines observe_stable,
-# observe_volatile and task_1..task_N, and calls apply. Comes after observe.sh.
+# The changing part that is the same in every script of a task graph: the tasks in their order and side by side,
+# and what a task may call. The script around it sets $digest, defines observe_stable, observe_volatile and
+# task_1..task_N, and calls apply. Comes after observe.sh and lock.sh.
 # shellcheck disable=SC2154
-
-state=/var/lib/stdbctl
-lost=
-
-# tell KIND DATA: a record, unless nobody listens any more. From then on nothing new is begun.
-tell() {
-  [ -z "$lost" ] || return 0
-  rec "$1" "$2" || {
-    lost=yes
-    # Who waits for the operator need not wait any longer.
-    [ -z "${run:-}" ] || : >"$run/lost"
-    printf '%s; its connection is gone and it is finishing its last step\n' "$holder" >/run/stdbctl/holder
-  }
-}
-
-# take_lock: held by descriptor 9 of this process and so gone with it. A run whose operator is gone is waited for.
-take_lock() {
-  mkdir -p /run/stdbctl/with "$state/run" "$state/kept"
-  exec 9>>/run/stdbctl/lock
-  flock -n 9 || flock -w 3 9 || await_lost_run || {
-    rec locked "$(cat /run/stdbctl/holder 2>/dev/null)"
-    return 1
-  }
-  printf '%s\n' "$holder" >/run/stdbctl/holder
-}
-
-# await_lost_run: waits for a run whose operator is gone to end its last step, ten minutes at most.
-await_lost_run() {
-  tries=0
-  while [ "$tries" -lt 120 ]; do
-    case $(cat /run/stdbctl/holder 2>/dev/null) in *'connection is gone'*) ;; *) return 1 ;; esac
-    flock -w 5 9 && return
-    rec tick '' || return 1
-    tries=$((tries + 1))
-  done
-  return 1
-}
 
 # still_as_observed: whether the host is as it was when the plan was made.
 still_as_observed() {
@@ -176,20 +139,12 @@ run_tasks() {
 }
 
 apply() {
-  trap '' HUP PIPE
   take_lock || return 0
   still_as_observed || return 0
-  rm -rf "${state:?}/run/"*
-  run=$state/run/$run_id
-  mkdir "$run" || {
-    rec failed "cannot write below $state: is the disk full?"
-    return 0
-  }
-  tell begun ''
+  open_run || return 0
   run_tasks
-  rm -rf "$run"
   prune_kept
-  rm -f /run/stdbctl/holder
+  close_run
   [ -z "$lost" ] || return 0
   rec applied ''
   observe_stable

@@ -1,15 +1,5 @@
 # shellcheck shell=sh
-# The read-only part that is the same in every script: records, and what they say of the host.
-# The script around it sets $nonce and calls these; it runs as root under any POSIX sh.
-# shellcheck disable=SC2154
-set -u
-export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-umask 077
-
-# rec KIND DATA: one record. Fails when nobody reads any more.
-rec() {
-  printf '\n@%s %s %s\n%s' "$nonce" "$1" "${#2}" "$2" 2>/dev/null
-}
+# The read-only part that is the same in every script that looks: what records say of the host. Comes after record.sh.
 
 # see_paths PATH...: type, mode, owner, group, size, time of last write and link target of those that are there.
 see_paths() {

@@ -1,0 +1,58 @@
+# shellcheck shell=sh
+# What every script that changes something does around its changes: one run at a time, told to whoever still listens.
+# The script around it sets $run_id and $holder. Comes after record.sh.
+# shellcheck disable=SC2154
+
+state=/var/lib/stdbctl
+lost=
+
+# tell KIND DATA: a record, unless nobody listens any more. From then on nothing new is begun.
+tell() {
+  [ -z "$lost" ] || return 0
+  rec "$1" "$2" || {
+    lost=yes
+    # Who waits for the operator need not wait any longer.
+    [ -z "${run:-}" ] || : >"$run/lost"
+    printf '%s; its connection is gone and it is finishing its last step\n' "$holder" >/run/stdbctl/holder
+  }
+}
+
+# take_lock: held by descriptor 9 of this process and so gone with it. A run whose operator is gone is waited for.
+take_lock() {
+  trap '' HUP PIPE
+  mkdir -p /run/stdbctl/with "$state/run" "$state/kept"
+  exec 9>>/run/stdbctl/lock
+  flock -n 9 || flock -w 3 9 || await_lost_run || {
+    rec locked "$(cat /run/stdbctl/holder 2>/dev/null)"
+    return 1
+  }
+  printf '%s\n' "$holder" >/run/stdbctl/holder
+}
+
+# await_lost_run: waits for a run whose operator is gone to end its last step, ten minutes at most.
+await_lost_run() {
+  tries=0
+  while [ "$tries" -lt 120 ]; do
+    case $(cat /run/stdbctl/holder 2>/dev/null) in *'connection is gone'*) ;; *) return 1 ;; esac
+    flock -w 5 9 && return
+    rec tick '' || return 1
+    tries=$((tries + 1))
+  done
+  return 1
+}
+
+# open_run: a private directory $run for this run. Nothing was changed if that fails.
+open_run() {
+  rm -rf "${state:?}/run/"*
+  run=$state/run/$run_id
+  mkdir "$run" || {
+    rec failed "cannot write below $state: is the disk full?"
+    return 1
+  }
+  tell begun ''
+}
+
+close_run() {
+  rm -rf "$run"
+  rm -f /run/stdbctl/holder
+}

@@ -1,0 +1,93 @@
+//! Scripts of a verb's own, run for real under several shells.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "the functions between the tests fail as the tests do"
+)]
+
+#[expect(dead_code, reason = "the other tests use the rest of it")]
+mod sandbox;
+
+use std::sync::Arc;
+
+use sandbox::Sandbox;
+use stdbctl_engine::dialogue::{self, Changing, Record, assign};
+use stdbctl_engine::failure::Failure;
+use stdbctl_engine::host::Stdin;
+
+const ADA: Changing<'static> = Changing { operator: "ada@laptop", verb: "publish" };
+
+fn texts<'r>(records: &'r [Record], kind: &str) -> Vec<&'r str> {
+    let wanted = records.iter().filter(|record| record.kind == kind);
+    wanted.map(|record| std::str::from_utf8(&record.data).unwrap()).collect()
+}
+
+fn shells() -> Vec<Sandbox> {
+    [&["dash"][..], &["bash"], &["busybox", "sh"]].into_iter().map(Sandbox::under).collect()
+}
+
+#[tokio::test]
+async fn a_look_answers_whatever_the_words_hold() {
+    for host in shells() {
+        let script = assign("word", "it's $(id) \\ \"x\"\nsecond") + "rec said \"$word\"";
+        let records = dialogue::look(&host, &script).await.unwrap();
+        assert_eq!(texts(&records, "said"), ["it's $(id) \\ \"x\"\nsecond"]);
+    }
+}
+
+#[tokio::test]
+async fn payloads_come_in_order_on_standard_input() {
+    for host in shells() {
+        let payloads = vec![Stdin::Bytes(b"first".to_vec()), Stdin::Bytes(b"second".to_vec())];
+        let script = "rec one \"$(head -c 5)\"\nrec two \"$(cat)\"";
+        let records = dialogue::ask(&host, script, payloads, |_| ()).await.unwrap();
+        assert_eq!((texts(&records, "one"), texts(&records, "two")), (vec!["first"], vec!["second"]));
+    }
+}
+
+#[tokio::test]
+async fn what_takes_long_is_heard_of_and_its_status_and_input_are_handed_on() {
+    for host in shells() {
+        let script = "slow() { cat >\"$run/got\"; sleep 2.5; return 3; }\n\
+                      main() { ticking slow; tell status \"$?\"; tell got \"$(cat \"$run/got\")\"; }";
+        let payload = vec![Stdin::Bytes(b"payload".to_vec())];
+        let mut ticks = 0;
+        let count = |record: &Record| ticks += usize::from(record.kind == "tick");
+        let records = dialogue::change(&host, ADA, script, payload, count).await.unwrap();
+        assert_eq!((texts(&records, "status"), texts(&records, "got")), (vec!["3"], vec!["payload"]));
+        assert!(ticks >= 2, "{ticks}");
+    }
+}
+
+#[tokio::test]
+async fn of_two_changes_at_once_the_second_is_told_who_holds_the_host() {
+    let host = Arc::new(Sandbox::new());
+    let gate = host.directory.path().join("gate");
+    let waits = format!("main() {{ tell in ''; until [ -e '{}' ]; do sleep 0.05; done; }}", gate.display());
+    let (inside, mut entered) = tokio::sync::mpsc::unbounded_channel();
+    let first = tokio::spawn({
+        let host = Arc::clone(&host);
+        async move {
+            let notify = |record: &Record| inside.send(record.kind.clone()).unwrap();
+            dialogue::change(&*host, ADA, &waits, Vec::new(), notify).await.map(|_| ())
+        }
+    });
+    while entered.recv().await.unwrap() != "in" {}
+    let bob = Changing { operator: "bob@ci", verb: "deploy" };
+    let refused = dialogue::change(&*host, bob, "main() { tell in ''; }", Vec::new(), |_| ()).await;
+    let Err(Failure::Locked(holder)) = refused else { panic!("{refused:?}") };
+    assert!(holder.starts_with("ada@laptop, publish since "), "{holder}");
+    std::fs::write(gate, "").unwrap();
+    first.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn what_is_followed_is_shown_and_not_kept() {
+    for host in shells() {
+        let mut heard = 0;
+        let script = "i=0; while [ $i -lt 100 ]; do rec line \"$i\"; i=$((i + 1)); done";
+        dialogue::follow(&host, script, |record| heard += usize::from(record.kind == "line")).await.unwrap();
+        assert_eq!(heard, 100);
+    }
+}
