@@ -6,6 +6,7 @@
 pub mod inventory;
 pub mod local_files;
 pub mod playbook;
+pub mod server;
 pub mod settings;
 mod template;
 mod values;
