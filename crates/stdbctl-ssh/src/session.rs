@@ -16,6 +16,7 @@ use crate::command::{self, Chunk, Ending, Sending};
 use crate::connect::Line;
 use crate::count::{Counter, Cutter, Stats};
 use crate::error::{CommandError, Step};
+use crate::forward::{self, ForwardError, Forwarded};
 use crate::printable::printable;
 
 /// Below sshd's default `MaxSessions` of 10.
@@ -106,6 +107,19 @@ impl Session {
             let text = command.clone();
             Ahead { command, opening: tokio::spawn(async move { line.start(&text).await }) }
         });
+    }
+
+    /// Has the server connect to `port` of `host`, a name or address as the server sees it, and carries that
+    /// connection.
+    ///
+    /// Costs one round trip. Counts neither among the commands that run at once nor among the sessions that sshd
+    /// allows.
+    ///
+    /// # Errors
+    /// If the server may not or cannot connect there, does not within the time a step may take, or is lost.
+    pub async fn forward(&self, host: &str, port: u16) -> Result<Forwarded, ForwardError> {
+        let Opener { handle, shared, patience, .. } = &*self.line;
+        forward::open(handle, shared, *patience, host, port).await
     }
 
     fn take_ahead(&self, command: &str) -> Option<Ahead> {

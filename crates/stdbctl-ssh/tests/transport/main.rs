@@ -9,6 +9,7 @@
 
 mod commands;
 mod faults;
+mod forward;
 mod host_keys;
 mod logins;
 mod proxy;
