@@ -1,11 +1,19 @@
 //! The command line. Doc comments here are the help texts.
 
+mod init;
+mod server_add;
+mod tunnel;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::exit_code;
 use crate::pair::{Resolve, Setting};
+
+pub(crate) use init::{InitArgs, Starter};
+pub(crate) use server_add::ServerAddArgs;
+pub(crate) use tunnel::TunnelArgs;
 
 /// Self-host SpacetimeDB on your own servers, over SSH
 ///
@@ -41,6 +49,15 @@ pub(crate) enum Verb {
     /// Runs as the login user. One argument is a line for the shell of that user; several are one command and
     /// its arguments, handed over exactly as they are.
     Exec(ExecArgs),
+    /// Have a host's whole SpacetimeDB on a port of this machine, until Ctrl-C
+    ///
+    /// Carries every connection to 127.0.0.1:PORT here over SSH to SpacetimeDB on the host, past nginx: what is
+    /// closed to the world is open here, and only here.
+    Tunnel(TunnelArgs),
+    /// Make the site known to the `spacetime` CLI of this machine; no SSH
+    ServerAdd(ServerAddArgs),
+    /// Print something to begin with
+    Init(InitArgs),
     /// List every setting with its default
     Settings(SettingsArgs),
     /// Print a completion script for a shell

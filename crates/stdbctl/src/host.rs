@@ -133,7 +133,11 @@ impl Host for SshHost {
     }
 }
 
-async fn open(options: ConnectOptions) -> Result<Session, HostError> {
+/// Connects, for what is no host to the engine.
+///
+/// # Errors
+/// If there is no connection.
+pub(crate) async fn open(options: ConnectOptions) -> Result<Session, HostError> {
     stdbctl_ssh::connect(options).await.map_err(|error| {
         let hints = error.hints();
         HostError { hints, ..failed("cannot connect", error) }
@@ -242,7 +246,7 @@ fn not_run(error: impl std::error::Error + Send + Sync + 'static) -> HostError {
     failed("cannot run the command", error)
 }
 
-fn stats(session: &Session) -> Stats {
+pub(crate) fn stats(session: &Session) -> Stats {
     let stdbctl_ssh::Stats { round_trips, bytes_sent, bytes_received } = session.stats();
     Stats { round_trips, bytes_sent, bytes_received }
 }

@@ -48,7 +48,7 @@ pub(super) async fn run(args: VerifyArgs, console: &Console) -> Result<ExitCode,
 }
 
 /// A domain alone is enough to ask: it is its own host.
-fn as_asked(mut site: SiteArgs, domain: Option<String>) -> SiteArgs {
+pub(super) fn as_asked(mut site: SiteArgs, domain: Option<String>) -> SiteArgs {
     let Some(domain) = domain else { return site };
     if site.hosts.is_empty() && site.config.is_none() && site.env.is_none() && site.limit.is_none() {
         site.hosts.push(domain.clone());
