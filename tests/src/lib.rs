@@ -8,4 +8,5 @@ pub mod flights;
 pub mod lab;
 pub mod operator;
 pub mod proxy;
+pub mod replay;
 pub mod snapshot;
