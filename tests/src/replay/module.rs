@@ -72,6 +72,12 @@ impl Module {
         as_number(&Keccak256::digest(self.bytes()))
     }
 
+    /// The names of its tables.
+    pub(super) fn tables(self) -> impl Iterator<Item = &'static str> {
+        let score = (self == Self::V2).then_some("score");
+        ["person", "secret"].into_iter().chain(score)
+    }
+
     /// What the server says to `next` over this. None if no server has been recorded with the two.
     pub(super) fn step_to(self, next: Self) -> Option<Step> {
         match (self, next) {

@@ -1,5 +1,6 @@
 //! The files of a SpacetimeDB on this machine, laid out as a deployment lays them out.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -59,8 +60,14 @@ impl ReplayRoot {
         self.write(&format!("config/stdbctl/{identity}.jwt"), token.as_bytes());
     }
 
-    /// The directory of a replica, with a commit log that names its database.
-    pub(super) fn add_replica(&self, number: u32, database: Identity) {
+    /// The file that a running server keeps open, whatever databases there are.
+    pub(super) fn open_for_server(&self) -> File {
+        self.write("data/spacetime.pid", std::process::id().to_string().as_bytes());
+        self.open("data/spacetime.pid")
+    }
+
+    /// The directory of a replica, with a commit log that names its database, and the log as a server has it open.
+    pub(super) fn add_replica(&self, number: u32, database: Identity) -> File {
         let folder = format!("data/replicas/{number}");
         for inner in ["clog", "snapshots", "module_logs"] {
             self.make(&format!("{folder}/{inner}"));
@@ -68,7 +75,14 @@ impl ReplayRoot {
         let mut log = vec![0; NAMED_AT];
         log.extend(database.little_endian());
         log.resize(4096, 0);
-        self.write(&format!("{folder}/clog/00000000000000000000.stdb.log"), &log);
+        let file = format!("{folder}/clog/00000000000000000000.stdb.log");
+        self.write(&file, &log);
+        self.open(&file)
+    }
+
+    fn open(&self, name: &str) -> File {
+        let path = self.path().join(name);
+        File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
     fn make(&self, name: &str) {

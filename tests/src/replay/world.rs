@@ -2,6 +2,7 @@
 //! answered with None.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::sync::Arc;
 
 use crate::replay::answers::{
@@ -20,6 +21,8 @@ pub struct World {
     names: BTreeMap<String, Identity>,
     databases: BTreeMap<Identity, Database>,
     replicas: u32,
+    /// What this process has open, so that its descriptors tell which replicas are in use.
+    open: Vec<File>,
     strangers: u32,
 }
 
@@ -42,7 +45,8 @@ impl World {
     pub(super) fn new(root: Arc<ReplayRoot>) -> Self {
         let keys = Keys::generate(&root.path().join("config"));
         let (names, databases) = (BTreeMap::new(), BTreeMap::new());
-        Self { root, keys, names, databases, replicas: 0, strangers: 0 }
+        let open = vec![root.open_for_server()];
+        Self { root, keys, names, databases, replicas: 0, open, strangers: 0 }
     }
 
     /// A token of these claims, signed by the server's key.
@@ -93,7 +97,7 @@ impl World {
     }
 
     fn create(&mut self, identity: Identity, owner: Identity, module: Module) {
-        self.root.add_replica(1 + 2 * self.replicas, identity);
+        self.open.push(self.root.add_replica(1 + 2 * self.replicas, identity));
         self.replicas += 1;
         let people = vec!["first".to_owned()];
         let database = Database { owner, module, first: module, locked: false, people };
