@@ -1,0 +1,206 @@
+//! Why a module is not live, and what the operator can try.
+
+use stdbctl_engine::failure::Failure;
+
+use super::preview::Consent;
+
+/// Why a module is not live.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// No database can have this name.
+    #[error("`{0}` cannot be a database's name: lower-case letters and digits, words joined by single hyphens")]
+    Name(String),
+    /// SpacetimeDB does not answer on its host.
+    #[error("SpacetimeDB does not answer: {why}")]
+    Down {
+        /// What systemd or curl says of it.
+        why: String,
+        /// What the server has logged last.
+        log: Vec<String>,
+    },
+    /// The database is somebody else's, and their token is not there.
+    #[error("the database `{database}` belongs to {owner}, whose token stdbctl does not have")]
+    Foreign {
+        /// The database.
+        database: String,
+        /// Its owner.
+        owner: String,
+    },
+    /// The owner's token cannot be used, and not be made anew.
+    #[error("no token that fits the owner of `{database}`: {why}")]
+    Token {
+        /// The database.
+        database: String,
+        /// Why.
+        why: String,
+    },
+    /// There is nothing of that name to go back with.
+    #[error("there is no database `{0}` on this host")]
+    Unknown(String),
+    /// There is no earlier module.
+    #[error("`{database}` has no earlier module to go back to")]
+    NothingBefore {
+        /// The database.
+        database: String,
+        /// Its modules, with their dates.
+        history: Vec<String>,
+    },
+    /// No module, or more than one, of this database begins so.
+    #[error("{} module of `{database}` begins with {to}", if *.ambiguous { "more than one" } else { "no" })]
+    NoSuchModule {
+        /// The database.
+        database: String,
+        /// What was asked for.
+        to: String,
+        /// Whether there are several.
+        ambiguous: bool,
+        /// The database's modules, with their dates.
+        history: Vec<String>,
+    },
+    /// The module was live once, but is not kept any more.
+    #[error("the module {sha256} is not kept on the host any more")]
+    Gone {
+        /// The module.
+        sha256: String,
+        /// The database's modules, with their dates.
+        history: Vec<String>,
+    },
+    /// The server cannot migrate the data by itself.
+    #[error("this needs a manual migration: {reason}")]
+    Manual {
+        /// Why.
+        reason: String,
+        /// What can be done.
+        hints: Vec<String>,
+    },
+    /// Something must be agreed to first.
+    #[error("{} needs {}", .0.reason(), .0.flag())]
+    Consent(Consent),
+    /// The server did not take the module.
+    #[error("the server refused the module: {words}")]
+    Rejected {
+        /// The server's own words.
+        words: String,
+        /// What can be done.
+        hints: Vec<String>,
+        /// The module's own last lines of log.
+        log: Vec<String>,
+    },
+    /// A step on the host failed before the module was published.
+    #[error("{step}: {why}")]
+    Step {
+        /// The step.
+        step: String,
+        /// The host's own last words.
+        why: String,
+        /// What can be done.
+        hints: Vec<String>,
+    },
+    /// The module was live, did not stand its proof, and is not live any more.
+    #[error("{why}; {how}")]
+    RolledBack {
+        /// What did not hold.
+        why: String,
+        /// How it was undone.
+        how: String,
+        /// The module's own last lines of log.
+        log: Vec<String>,
+    },
+    /// The module is live, did not stand its proof, and could not be taken back.
+    #[error("{why}, and the new module could not be taken back: {how}")]
+    Stuck {
+        /// What did not hold.
+        why: String,
+        /// Why it could not be undone.
+        how: String,
+        /// The module's own last lines of log.
+        log: Vec<String>,
+    },
+    /// The server answered something that no server of these versions answers.
+    #[error("the server's answer could not be read: {0}")]
+    Answer(String),
+    /// The run on the host failed.
+    #[error(transparent)]
+    Host(#[from] Failure),
+}
+
+/// What an error means for an exit code.
+#[derive(Debug)]
+pub enum Kind<'a> {
+    /// Refused or failed; what was live is live.
+    Refused,
+    /// Rolled back after a failed proof.
+    RolledBack,
+    /// The host is not as it was when the preview was made.
+    Stale,
+    /// A failure that the engine has a code for.
+    Failed(&'a Failure),
+}
+
+impl PublishError {
+    /// What it means for an exit code.
+    pub fn kind(&self) -> Kind<'_> {
+        match self {
+            Self::RolledBack { .. } => Kind::RolledBack,
+            Self::Host(Failure::Stale) => Kind::Stale,
+            Self::Host(failure) => Kind::Failed(failure),
+            _ => Kind::Refused,
+        }
+    }
+
+    /// Lines of log that show the cause, oldest first.
+    pub fn log(&self) -> &[String] {
+        match self {
+            Self::Down { log, .. }
+            | Self::Rejected { log, .. }
+            | Self::RolledBack { log, .. }
+            | Self::Stuck { log, .. } => log,
+            _ => &[],
+        }
+    }
+
+    /// What the operator can try, one sentence each.
+    pub fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Name(_) => vec!["nothing was changed; choose another name with --name".to_owned()],
+            Self::Down { .. } => vec![
+                "nothing was changed; `stdbctl deploy` starts the server, `systemctl status spacetimedb` on the host \
+                 shows why it is down"
+                    .to_owned(),
+            ],
+            Self::Foreign { .. } | Self::Token { .. } => vec![
+                "nothing was changed; `stdbctl identity` shows the tokens of the host, and adopts or repairs what \
+                 it can"
+                    .to_owned(),
+            ],
+            Self::Unknown(_) => vec!["nothing was changed; `stdbctl db list` shows what there is".to_owned()],
+            Self::NothingBefore { history, .. }
+            | Self::NoSuchModule { history, .. }
+            | Self::Gone { history, .. } => listed(history),
+            Self::Manual { hints, .. } | Self::Rejected { hints, .. } | Self::Step { hints, .. } => hints.clone(),
+            Self::Consent(consent) => vec![format!(
+                "nothing was changed; if that is meant, run again with {}",
+                consent.flag()
+            )],
+            Self::RolledBack { .. } => {
+                vec!["the log above is the module's own; mend the cause and publish again".to_owned()]
+            }
+            Self::Stuck { .. } => vec![
+                "the new module is live; publish one that works, or go back with `--rollback --restore-data`"
+                    .to_owned(),
+            ],
+            Self::Answer(_) => {
+                vec!["run again with -v; if it stays so, this is a defect of stdbctl".to_owned()]
+            }
+            Self::Host(failure) => failure.hints(),
+        }
+    }
+}
+
+fn listed(history: &[String]) -> Vec<String> {
+    if history.is_empty() {
+        return vec!["nothing was changed; this host has no record of modules of this database".to_owned()];
+    }
+    vec![format!("nothing was changed; what there is: {}", history.join("; "))]
+}
