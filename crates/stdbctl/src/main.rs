@@ -15,6 +15,7 @@ mod readme;
 mod report;
 mod run;
 mod site;
+mod source;
 mod stdin;
 
 use std::process::ExitCode;
