@@ -5,6 +5,7 @@
 
 pub mod inventory;
 pub mod local_files;
+pub mod owner;
 pub mod playbook;
 pub mod server;
 pub mod settings;
