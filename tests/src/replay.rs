@@ -40,11 +40,18 @@ pub struct Asked {
     pub answer: String,
 }
 
-/// What happens right after a request was answered.
+/// What happens once, when a request comes.
 struct Turn {
+    moment: Moment,
     method: &'static str,
     path: &'static str,
     act: Box<dyn FnOnce(&mut World) + Send>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    Before,
+    After,
 }
 
 struct Shared {
@@ -106,14 +113,24 @@ impl ReplayServer {
         act(&mut lock(&self.shared.world))
     }
 
-    /// Lets something happen once, right after the next request with this method and a path that holds `path`.
+    /// Lets something happen once, right before the next request with this method and a path that holds `path`.
+    pub fn before(
+        &self,
+        method: &'static str,
+        path: &'static str,
+        act: impl FnOnce(&mut World) + Send + 'static,
+    ) {
+        lock(&self.shared.turns).push(Turn { moment: Moment::Before, method, path, act: Box::new(act) });
+    }
+
+    /// The same right after such a request has been answered.
     pub fn after(
         &self,
         method: &'static str,
         path: &'static str,
         act: impl FnOnce(&mut World) + Send + 'static,
     ) {
-        lock(&self.shared.turns).push(Turn { method, path, act: Box::new(act) });
+        lock(&self.shared.turns).push(Turn { moment: Moment::After, method, path, act: Box::new(act) });
     }
 
     /// What it was asked, in order.
@@ -166,6 +183,7 @@ fn serve(connection: TcpStream, shared: &Shared) -> io::Result<()> {
 
 fn answer(request: &Request, shared: &Shared) -> Reply {
     let mut world = lock(&shared.world);
+    take_turn(Moment::Before, request, &mut world, shared);
     let (identity, reply) = match world.authenticate(request) {
         Some(Ok(caller)) => {
             let known = request.token.is_some().then_some(caller.identity);
@@ -183,13 +201,18 @@ fn answer(request: &Request, shared: &Shared) -> Reply {
         answer: reply.file.clone(),
     };
     lock(&shared.asked).push(asked);
-    let mut turns = lock(&shared.turns);
-    let turn =
-        turns.iter().position(|turn| turn.method == request.method && request.target.contains(turn.path));
-    if let Some(turn) = turn.map(|at| turns.remove(at)) {
-        (turn.act)(&mut world);
-    }
+    take_turn(Moment::After, request, &mut world, shared);
     reply
+}
+
+fn take_turn(moment: Moment, request: &Request, world: &mut World, shared: &Shared) {
+    let mut turns = lock(&shared.turns);
+    let is_due = |turn: &Turn| {
+        turn.moment == moment && turn.method == request.method && request.target.contains(turn.path)
+    };
+    if let Some(at) = turns.iter().position(is_due) {
+        (turns.remove(at).act)(world);
+    }
 }
 
 fn unheard(request: &Request) -> Reply {

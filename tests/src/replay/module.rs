@@ -92,7 +92,7 @@ impl Module {
     }
 
     /// The token of the server's preview of `next` over this, for one database.
-    pub(super) fn token_to(self, next: Self, database: Identity) -> String {
+    pub fn token_to(self, next: Self, database: Identity) -> String {
         let hash = |module: Self| hex(&Keccak256::digest(module.bytes()));
         as_number(&Keccak256::digest(format!("{database}{}{}", hash(self), hash(next))))
     }
