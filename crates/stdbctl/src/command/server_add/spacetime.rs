@@ -91,16 +91,27 @@ fn cannot_run(error: std::io::Error) -> CliError {
     CliError::new(ExitCode::Failed, Context::new("cannot run `spacetime`", error))
 }
 
-/// What it said on standard error, without the warning that comes first whatever happens.
+/// What it said on standard error is shown, without the warning that comes first whatever happens, and the last
+/// of the causes that it gives is the cause.
 fn failed(arguments: &[&str], output: &Output) -> CliError {
     let said = String::from_utf8_lossy(&output.stderr);
     let lines =
         said.lines().filter(|line| !line.trim().is_empty() && !line.starts_with("WARNING: This command"));
-    let said: Vec<_> = lines.take_while(|line| !line.starts_with("Stack backtrace")).collect();
-    let said = said.join("\n");
-    let said = said.strip_prefix("Error: ").unwrap_or(&said).to_owned();
-    let why = if said.is_empty() { output.status.to_string() } else { said };
-    CliError::new(ExitCode::Failed, Context::new(format!("`{}` failed", line(arguments)), why))
+    let lines: Vec<_> = lines.take_while(|line| !line.starts_with("Stack backtrace")).collect();
+    let why = if lines.contains(&"Caused by:") { lines.last() } else { lines.first() };
+    let why = why.map_or_else(|| output.status.to_string(), |line| without_number(line).to_owned());
+    let verb = arguments.get(..2).unwrap_or(arguments);
+    let error = CliError::new(ExitCode::Failed, Context::new(format!("`{}` failed", line(verb)), why));
+    if lines.len() > 1 { error.excerpt(lines.join("\n")) } else { error }
+}
+
+/// `2: dns error` and `Error: dns error` are a dns error.
+fn without_number(line: &str) -> &str {
+    let line = line.trim();
+    match line.split_once(": ") {
+        Some((number, rest)) if number == "Error" || number.parse::<u32>().is_ok() => rest,
+        _ => line,
+    }
 }
 
 /// A command as it would be typed: only what a shell would take apart is quoted.
@@ -148,15 +159,23 @@ mod tests {
     }
 
     #[test]
-    fn its_own_words_are_the_cause() {
-        let words = "echo 'WARNING: This command is UNSTABLE' >&2; echo >&2; echo 'Error: Unable to reach' >&2; \
-                     echo 'Is it running?' >&2; echo 'Stack backtrace:' >&2; echo ' 0: <unknown>' >&2; exit 1";
-        let (cli, _folder) = cli(words);
-        insta::assert_snapshot!(plain(&cli.change(&["server", "add"]).unwrap_err()), @r"
-        Unable to reach
-        Is it running?
-        error: `spacetime server add` failed: Unable to reach
+    fn its_own_words_are_shown_and_the_last_cause_is_the_cause() {
+        let said = |words: &str| {
+            let script = "echo 'WARNING: This command is UNSTABLE' >&2; echo >&2; cat <<'END' >&2; exit 1\n";
+            let (cli, _folder) = cli(&format!("{script}{words}\nEND"));
+            plain(&cli.change(&["server", "add", "--url", "https://a.example"]).unwrap_err())
+        };
+        let stack = "Stack backtrace:\n   0: <unknown>";
+        let chain = "Caused by:\n    0: client error (Connect)\n    1: Connection refused (os error 111)";
+        insta::assert_snapshot!(said(&format!("Error: Unable to reach\nIs it up?\n\n{chain}\n\n{stack}")), @r"
+        Error: Unable to reach
+        Is it up?
+        Caused by:
+            0: client error (Connect)
+            1: Connection refused (os error 111)
+        error: `spacetime server add` failed: Connection refused
         ");
+        insta::assert_snapshot!(said(&format!("Error: Nickname in use\n\n{stack}")), @r"error: `spacetime server add` failed: Nickname in use");
     }
 
     #[test]
