@@ -113,8 +113,14 @@ pub(crate) struct Line {
 }
 
 async fn agree(options: &ConnectOptions, stream: TcpStream, peer: SocketAddr) -> Result<Line, ConnectError> {
-    let Target { host, port, .. } = &options.target;
-    let check = HostKeyCheck::new(host, *port, peer, &options.known_hosts, options.unknown_key.clone())?;
+    let target = &options.target;
+    let check = HostKeyCheck::new(
+        &target.host,
+        target.port(),
+        peer,
+        &options.known_hosts,
+        options.unknown_key.clone(),
+    )?;
     let config = Arc::new(Config {
         client_id: SshId::Standard(concat!("SSH-2.0-stdbctl_", env!("CARGO_PKG_VERSION")).into()),
         preferred: check.preferred(),

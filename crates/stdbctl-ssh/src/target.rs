@@ -16,8 +16,15 @@ pub struct Target {
     pub user: Option<String>,
     /// A host name or an address, without brackets.
     pub host: String,
-    /// The TCP port.
-    pub port: u16,
+    /// The TCP port, if one was given.
+    pub port: Option<u16>,
+}
+
+impl Target {
+    /// The TCP port to connect to.
+    pub fn port(&self) -> u16 {
+        self.port.unwrap_or(DEFAULT_PORT)
+    }
 }
 
 /// Why a destination could not be read.
@@ -80,24 +87,24 @@ impl FromStr for Target {
     }
 }
 
-fn split_place(place: &str) -> Result<(String, u16), TargetError> {
+fn split_place(place: &str) -> Result<(String, Option<u16>), TargetError> {
     if let Some(rest) = place.strip_prefix('[') {
         let (address, after) = rest.split_once(']').ok_or(TargetError::Brackets)?;
         if without_zone(address).parse::<Ipv6Addr>().is_err() {
             return Err(TargetError::Address(address.to_owned()));
         }
         return match after.strip_prefix(':') {
-            Some(port) => Ok((address.to_owned(), read_port(port)?)),
-            None if after.is_empty() => Ok((address.to_owned(), DEFAULT_PORT)),
+            Some(port) => Ok((address.to_owned(), Some(read_port(port)?))),
+            None if after.is_empty() => Ok((address.to_owned(), None)),
             None => Err(TargetError::Brackets),
         };
     }
     if without_zone(place).parse::<Ipv6Addr>().is_ok() {
-        return Ok((place.to_owned(), DEFAULT_PORT));
+        return Ok((place.to_owned(), None));
     }
     match place.split_once(':') {
-        Some((host, port)) => Ok((host.to_owned(), read_port(port)?)),
-        None => Ok((place.to_owned(), DEFAULT_PORT)),
+        Some((host, port)) => Ok((host.to_owned(), Some(read_port(port)?))),
+        None => Ok((place.to_owned(), None)),
     }
 }
 
@@ -118,9 +125,9 @@ impl fmt::Display for Target {
             write!(f, "{user}@")?;
         }
         match (self.port, self.host.contains(':')) {
-            (DEFAULT_PORT, _) => f.write_str(&self.host),
-            (port, false) => write!(f, "{}:{port}", self.host),
-            (port, true) => write!(f, "[{}]:{port}", self.host),
+            (None, _) => f.write_str(&self.host),
+            (Some(port), false) => write!(f, "{}:{port}", self.host),
+            (Some(port), true) => write!(f, "[{}]:{port}", self.host),
         }
     }
 }
@@ -131,25 +138,25 @@ mod tests {
     use proptest::prelude::*;
 
     #[track_caller]
-    fn reads(text: &str, user: Option<&str>, host: &str, port: u16) {
-        let expected = Target { user: user.map(str::to_owned), host: host.to_owned(), port };
+    fn reads(text: &str, user: Option<&str>, host: &str, port: impl Into<Option<u16>>) {
+        let expected = Target { user: user.map(str::to_owned), host: host.to_owned(), port: port.into() };
         assert_eq!(text.parse(), Ok(expected.clone()), "{text}");
         assert_eq!(expected.to_string().parse(), Ok(expected), "{text} shown and read again");
     }
 
     #[test]
     fn reads_every_form() {
-        reads("example.com", None, "example.com", 22);
-        reads("ubuntu@example.com", Some("ubuntu"), "example.com", 22);
+        reads("example.com", None, "example.com", None);
+        reads("ubuntu@example.com", Some("ubuntu"), "example.com", None);
         reads("ubuntu@example.com:2222", Some("ubuntu"), "example.com", 2222);
         reads("ssh://ubuntu@example.com:2222/", Some("ubuntu"), "example.com", 2222);
-        reads("ssh://example.com", None, "example.com", 22);
+        reads("ssh://example.com", None, "example.com", None);
         reads("192.0.2.7:22", None, "192.0.2.7", 22);
-        reads("::1", None, "::1", 22);
+        reads("::1", None, "::1", None);
         reads("[::1]:2200", None, "::1", 2200);
-        reads("root@[2001:db8::1]", Some("root"), "2001:db8::1", 22);
-        reads("fe80::1%eth0", None, "fe80::1%eth0", 22);
-        reads("me@corp.example@bastion", Some("me@corp.example"), "bastion", 22);
+        reads("root@[2001:db8::1]", Some("root"), "2001:db8::1", None);
+        reads("fe80::1%eth0", None, "fe80::1%eth0", None);
+        reads("me@corp.example@bastion", Some("me@corp.example"), "bastion", None);
     }
 
     #[test]

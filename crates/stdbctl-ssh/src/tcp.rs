@@ -23,7 +23,7 @@ pub(crate) async fn dial(
     let slow =
         |step| ConnectError::Timeout { step, address: target.to_string(), seconds: patience.as_secs() };
     let addresses = match address {
-        Some(address) => vec![SocketAddr::new(address, target.port)],
+        Some(address) => vec![SocketAddr::new(address, target.port())],
         None => timeout(patience, resolve(target)).await.map_err(|_| slow(Step::Resolve))??,
     };
     let stream = match timeout(patience, race(&addresses)).await {
@@ -38,7 +38,7 @@ pub(crate) async fn dial(
 
 async fn resolve(target: &Target) -> Result<Vec<SocketAddr>, ConnectError> {
     let failed = |source| ConnectError::Resolve { host: target.host.clone(), source };
-    let found = tokio::net::lookup_host((target.host.as_str(), target.port)).await.map_err(failed)?;
+    let found = tokio::net::lookup_host((target.host.as_str(), target.port())).await.map_err(failed)?;
     let addresses: Vec<_> = found.collect();
     if addresses.is_empty() {
         return Err(failed(io::Error::new(io::ErrorKind::NotFound, "the name has no address")));

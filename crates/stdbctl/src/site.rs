@@ -271,7 +271,7 @@ mod tests {
     fn flags_alone_make_a_site() {
         let site = load(&["--host", "ubuntu@a:2222", "--host", "local", "--domain", "a.example"]).unwrap();
         let [remote, local] = site.hosts.as_slice() else { panic!("{site:?}") };
-        assert_eq!(remote.target.as_ref().unwrap().port, 2222);
+        assert_eq!(remote.target.as_ref().unwrap().port(), 2222);
         assert!(local.target.is_none());
         assert_eq!(remote.settings.domain.as_deref(), Some("a.example"));
     }

@@ -145,7 +145,7 @@ async fn no_common_algorithm_is_an_error_of_the_key_exchange() {
 async fn through(sshd: &Sshd, fault: Fault) -> (Proxy, Result<Session, ConnectError>) {
     let proxy = Proxy::start(sshd.address(), Duration::ZERO, fault).await;
     let mut options = sshd.options();
-    options.target.port = proxy.port;
+    options.target.port = Some(proxy.port);
     options.known_hosts = vec![sshd.path(&format!("known_hosts_{}", proxy.port))];
     let line = format!("[127.0.0.1]:{} {}", proxy.port, sshd.public_key("host_ed25519"));
     std::fs::write(&options.known_hosts[0], line).unwrap();

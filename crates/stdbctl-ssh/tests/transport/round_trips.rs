@@ -15,7 +15,7 @@ async fn distant(sshd: &Sshd) -> (Proxy, Session) {
     let mut options = sshd.options();
     let known = std::fs::read_to_string(sshd.path("known_hosts")).unwrap();
     sshd.write("known_hosts", &known.replace(&sshd.port.to_string(), &proxy.port.to_string()));
-    options.target.port = proxy.port;
+    options.target.port = Some(proxy.port);
     let session = connect(options).await.unwrap();
     (proxy, session)
 }

@@ -114,7 +114,7 @@ impl Sshd {
 
 /// Options for a port on loopback that take nothing from the environment but the user.
 pub(crate) fn options_for(port: u16) -> ConnectOptions {
-    let target = Target { user: Some(user()), host: "127.0.0.1".to_owned(), port };
+    let target = Target { user: Some(user()), host: "127.0.0.1".to_owned(), port: Some(port) };
     let mut options = ConnectOptions::new(target);
     options.agent_socket = None;
     options.known_hosts = Vec::new();
