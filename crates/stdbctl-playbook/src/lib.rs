@@ -6,7 +6,10 @@
 pub mod inventory;
 pub mod local_files;
 pub mod owner;
+pub mod migration;
+pub mod module;
 pub mod playbook;
+pub mod schema;
 pub mod server;
 pub mod settings;
 mod template;
