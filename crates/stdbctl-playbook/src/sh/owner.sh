@@ -159,6 +159,19 @@ keep() {
   return 1
 }
 
+# restore_public: the public half of the key anew, from the private one.
+restore_public() {
+  # shellcheck disable=SC2016
+  openssl pkey -in "$signing_key" -passin pass: -pubout 2>/dev/null | as_server sh -c '
+    umask 077
+    new=$(mktemp "$0.XXXXXX") || exit
+    cat >"$new" && [ -s "$new" ] && sync "$new" && mv -fT "$new" "$0" && exit
+    rm -f "$new"
+    exit 1' "$signing_key.pub" 2>/dev/null && return
+  why="cannot write $signing_key.pub: is the disk full?"
+  return 1
+}
+
 # as_server COMMAND...: as the owner of the configuration, so that no link below it leads root astray.
 as_server() {
   server_user=$(stat -c %u "$root/config") && server_group=$(stat -c %g "$root/config") || return
