@@ -3,7 +3,9 @@
 
 #![expect(clippy::indexing_slicing, reason = "serde_json answers null for what is not there")]
 
+pub mod action;
 pub mod deadline;
+pub mod enclave;
 pub mod flights;
 pub mod lab;
 pub mod operator;
