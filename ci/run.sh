@@ -95,6 +95,7 @@ attempt() { # FLAG...
   local status=0 filter
   end_if_interrupted
   : >"$secrets/errors"
+  : >"$secrets/cause"
   show <"$secrets/output" &
   filter=$!
   (GITHUB_STEP_SUMMARY=$summary become_stdbctl --output github "$@") >"$secrets/output" 2>&1 &
@@ -109,6 +110,7 @@ show() {
   while IFS= read -r line; do
     case $line in
       '::error '*) printf '%s\n' "$line" >>"$secrets/errors" ;;
+      'error: '*) show_line "$line" && printf '%s\n' "${line#error: }" >"$secrets/cause" ;;
       *) show_line "$line" ;;
     esac
   done
@@ -139,10 +141,16 @@ show_errors() { # error|notice
   done <"$secrets/errors"
 }
 
+# What failed is an annotation, also where no host is at fault.
+show_failure() { # EXIT_CODE
+  show_errors error
+  [ "$1" -eq 0 ] || [ -s "$secrets/errors" ] || [ ! -s "$secrets/cause" ] || say error "$(cat "$secrets/cause")"
+}
+
 preview() {
   local status=0
   attempt --plan --detailed-exitcode || status=$?
-  show_errors error
+  show_failure "$status"
   [ ! -s "$summary" ] || cp "$summary" "$folder/preview.md"
   read_results || true
   # Something to publish is no failure of a pull request.
@@ -168,7 +176,7 @@ publish() {
     await $! || true
     end_if_interrupted
   done
-  show_errors error
+  show_failure "$status"
   # The identity of a database is known once it exists.
   [ "$status" -ne 0 ] || [ -n "$database" ] || read_results || true
   return "$status"
@@ -179,6 +187,7 @@ read_results() {
   local document operation
   on_github || return 0
   document=$(become_stdbctl --plan --output json 2>/dev/null) || [ -n "$document" ] || return
+  document=${document#*'"previews":'}
   operation=$(field operation '"[a-z_]*"' "$document")
   [ -n "$operation" ] || return
   database=$(field identity '"[0-9a-f]*"' "$document")
