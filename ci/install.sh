@@ -73,7 +73,7 @@ got=$(sha256 "$work/$archive")
 
 tar -xzf "$work/$archive" -C "$work" stdbctl || fail "$archive holds no stdbctl"
 chmod 755 "$work/stdbctl"
-"$work/stdbctl" --version || fail "stdbctl $version does not run here (see above): it wants glibc 2.36 or newer, or macOS"
+"$work/stdbctl" --version || fail "stdbctl $version does not run on this runner (see above)"
 mkdir -p "$folder/bin"
 mv -f "$work/stdbctl" "$folder/bin/stdbctl"
 [ -z "${GITHUB_PATH:-}" ] || printf '%s\n' "$folder/bin" >>"$GITHUB_PATH"
