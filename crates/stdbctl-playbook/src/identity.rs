@@ -161,7 +161,16 @@ fn others(records: &[Record]) -> BTreeSet<Identity> {
     adopted.chain(foreign).filter(|identity| *identity != owner()).collect()
 }
 
-/// Does the repairs under the host's lock. Returns what could not be done, each with its reason.
+/// A repair that could not be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Which.
+    pub repair: Repair,
+    /// Why not, in the host's words.
+    pub why: String,
+}
+
+/// Does the repairs under the host's lock. Returns those that could not be done.
 ///
 /// # Errors
 /// If another run holds the lock, or the host cannot be asked.
@@ -170,7 +179,7 @@ pub async fn repair(
     settings: &Settings,
     who: Changing<'_>,
     repairs: &[Repair],
-) -> Result<Vec<String>, Failure> {
+) -> Result<Vec<Refused>, Failure> {
     let mut script = script_front(settings) + &owner::script_part() + "main() {\n";
     for (number, repair) in repairs.iter().enumerate() {
         // Writing to a string cannot fail.
@@ -182,7 +191,7 @@ pub async fn repair(
     let told = |text: String| {
         let (number, why) = text.split_once(' ')?;
         let repair = repairs.get(number.parse::<usize>().ok()?)?;
-        Some(format!("cannot {}: {why}", repair.title()))
+        Some(Refused { repair: repair.clone(), why: why.to_owned() })
     };
     Ok(refused.filter_map(told).collect())
 }

@@ -51,6 +51,11 @@ impl Identity {
         &self.0
     }
 
+    /// Its beginning: enough to tell it from others in a sentence.
+    pub fn short(&self) -> String {
+        format!("{}...", self.0.get(..16).unwrap_or(&self.0))
+    }
+
     /// Its bytes in the order in which the server's files hold them, as digits.
     pub fn to_le_hex(&self) -> String {
         hex(unhex(&self.0).unwrap_or_default().iter().rev())

@@ -1,5 +1,6 @@
 //! The command line. Doc comments here are the help texts.
 
+mod identity;
 mod init;
 mod server_add;
 mod tunnel;
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::exit_code;
 use crate::pair::{Resolve, Setting};
 
+pub(crate) use identity::IdentityArgs;
 pub(crate) use init::{InitArgs, Starter};
 pub(crate) use server_add::ServerAddArgs;
 pub(crate) use tunnel::TunnelArgs;
@@ -49,6 +51,11 @@ pub(crate) enum Verb {
     /// Runs as the login user. One argument is a line for the shell of that user; several are one command and
     /// its arguments, handed over exactly as they are.
     Exec(ExecArgs),
+    /// Show who owns a host's databases, and repair what proves it
+    ///
+    /// Every host has one identity that owns what stdbctl publishes. Its token is signed on the host with the
+    /// server's own key and never leaves it. Without --repair or --adopt nothing is changed.
+    Identity(IdentityArgs),
     /// Have a host's whole SpacetimeDB on a port of this machine, until Ctrl-C
     ///
     /// Carries every connection to 127.0.0.1:PORT here over SSH to SpacetimeDB on the host, past nginx: what is

@@ -105,13 +105,13 @@ impl Found {
 
     /// Only what is wrong: all that is adopted is listed below.
     fn adopted_token(&self, token: &Token) -> Option<Check> {
-        let check = self.token(&format!("the adopted token of {}", token.identity), token);
+        let check = self.token(&format!("the adopted token of {}", token.identity.short()), token);
         let is_lost = !check.ok && !token.fits() && token.claims.is_none();
         let has_copy = self.foreign.iter().any(|foreign| foreign.claims.identity == token.identity);
         if is_lost && !has_copy {
-            let file = format!("{}/stdbctl/{}.jwt", self.config, token.identity);
+            let whose = token.identity.short();
             return Some(
-                failed("token", format!("{file} holds no token"))
+                failed("token", format!("the file of {whose} in {}/stdbctl holds no token", self.config))
                     .next(format!("restore it from a backup of {}", self.config)),
             );
         }

@@ -4,6 +4,7 @@ mod completions;
 mod deploy;
 pub(crate) mod dispatch;
 mod exec;
+mod identity;
 mod init;
 mod man;
 mod plan;
