@@ -10,6 +10,7 @@ pub mod owner;
 pub mod migration;
 pub mod module;
 pub mod playbook;
+pub mod publish;
 pub mod schema;
 pub mod server;
 pub mod settings;

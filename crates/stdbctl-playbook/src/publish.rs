@@ -6,12 +6,15 @@
 mod change;
 mod error;
 mod history;
+mod inquiry;
+mod log;
 mod look;
+mod order;
 mod plan;
+mod prepare;
 mod preview;
 mod proof;
 mod rules;
-mod schemas;
 mod wish;
 
 use std::collections::BTreeMap;
@@ -22,7 +25,7 @@ use stdbctl_engine::plan::HostPlan;
 
 pub use self::change::carry_out;
 pub use self::error::{Kind, PublishError};
-pub use self::look::prepare;
+pub use self::prepare::prepare;
 pub use self::preview::{
     Consent, CopyKind, ModuleFacts, Operation, Preview, RestoreFacts, SnapshotFacts, Source,
 };
@@ -35,12 +38,15 @@ pub struct Prepared {
     /// The same, for people who own databases.
     pub preview: Preview,
     host: Arc<dyn Host>,
-    order: change::Order,
+    order: order::Order,
 }
 
 impl std::fmt::Debug for Prepared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Prepared").field("plan", &self.plan).field("preview", &self.preview).finish_non_exhaustive()
+        f.debug_struct("Prepared")
+            .field("plan", &self.plan)
+            .field("preview", &self.preview)
+            .finish_non_exhaustive()
     }
 }
 

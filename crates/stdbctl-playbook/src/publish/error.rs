@@ -3,13 +3,16 @@
 use stdbctl_engine::failure::Failure;
 
 use super::preview::Consent;
+use crate::server::Answer;
 
 /// Why a module is not live.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
     /// No database can have this name.
-    #[error("`{0}` cannot be a database's name: lower-case letters and digits, words joined by single hyphens")]
+    #[error(
+        "`{0}` cannot be a database's name: lower-case letters and digits, words joined by single hyphens"
+    )]
     Name(String),
     /// SpacetimeDB does not answer on its host.
     #[error("SpacetimeDB does not answer: {why}")]
@@ -139,6 +142,51 @@ pub enum Kind<'a> {
 }
 
 impl PublishError {
+    /// The server said no to a module.
+    pub(super) fn rejected(answer: &Answer) -> Self {
+        let hint = match answer.status {
+            0 => {
+                "`stdbctl db list` shows whether the server is up again; what it had begun may still be done"
+            }
+            401 | 403 if answer.body.contains("locked") => {
+                "what was live is live; `stdbctl db unlock` lets the data of this database be deleted"
+            }
+            401 | 403 => "what was live is live; `stdbctl identity` shows whose token the host has",
+            500.. => "what was live is live; the module failed on the server: mend it and publish again",
+            _ => "what was live is live; mend the module and publish again",
+        };
+        let words =
+            if answer.body.is_empty() { format!("status {}", answer.status) } else { answer.body.clone() };
+        Self::Rejected { words, hints: vec![hint.to_owned()], log: Vec::new() }
+    }
+
+    pub(super) fn with_log(mut self, lines: Vec<String>) -> Self {
+        if let Self::Rejected { log, .. } = &mut self {
+            *log = lines;
+        }
+        self
+    }
+
+    /// A step on the host failed before the server was given anything.
+    pub(super) fn step(step: &str, why: &str) -> Self {
+        let hint = match step {
+            "snapshot" => {
+                "nothing was changed; make room on the host, or publish without a way back: --no-snapshot"
+            }
+            "upload" => "nothing was changed; make room on the host and run again",
+            "owner" => "nothing was changed; `stdbctl identity` shows the keys and tokens of the host",
+            "publish" => "`stdbctl db list` shows what is live now",
+            _ => "nothing was changed; run again",
+        };
+        let step = match step {
+            "publish" => "going back to the snapshot",
+            "look" => "looking at what is live",
+            "owner" => "the owner's token",
+            other => other,
+        };
+        Self::Step { step: step.to_owned(), why: why.to_owned(), hints: vec![hint.to_owned()] }
+    }
+
     /// What it means for an exit code.
     pub fn kind(&self) -> Kind<'_> {
         match self {

@@ -8,6 +8,7 @@ use super::error::PublishError;
 
 /// What is to be live under which name, and what may be lost for it.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Wish {
     /// The database's name.
     pub name: String,
@@ -72,11 +73,7 @@ impl Wish {
 pub fn check_name(name: &str) -> Result<(), PublishError> {
     let is_part =
         |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-    if name.split('-').all(is_part) {
-        Ok(())
-    } else {
-        Err(PublishError::Name(name.to_owned()))
-    }
+    if name.split('-').all(is_part) { Ok(()) } else { Err(PublishError::Name(name.to_owned())) }
 }
 
 #[cfg(test)]
@@ -88,7 +85,9 @@ mod tests {
         for name in ["game", "my-game", "a", "7", "game-2-beta"] {
             assert!(check_name(name).is_ok(), "{name}");
         }
-        for name in ["", "-", "Game", "my_game", "my--game", "-game", "game-", "spiel\u{e4}", "a b", "a/b", "a'b"] {
+        for name in
+            ["", "-", "Game", "my_game", "my--game", "-game", "game-", "spiel\u{e4}", "a b", "a/b", "a'b"]
+        {
             assert!(check_name(name).is_err(), "{name}");
         }
     }

@@ -1,0 +1,71 @@
+# shellcheck shell=sh
+# What can be known before a module goes live without changing anything. Comes after server.sh, owner.sh, store.sh,
+# snapshot.sh and rows.sh; the script around it says what is wanted, in variables.
+# shellcheck disable=SC2154,SC2034
+
+# see_publish: what there is under a name, and what is kept of it.
+see_publish() {
+  ask health /v1/health
+  [ "$status" != 0 ] || {
+    see_unit
+    return
+  }
+  schema_version=10
+  case $body in *'"version":"1.'* | *'"version":"0.'*) schema_version=9 ;; esac
+  see_owner
+  ask database "/v1/database/$database_name"
+  database=none
+  [ "$status" != 200 ] || {
+    database=$(hex_in "$body" database_identity) owner=$(hex_in "$body" owner_identity)
+    ask_as "$owner" program "/v1/database/$database/sql" --data-binary 'select program_hash from st_module'
+    ask schema "/v1/database/$database/schema?version=$schema_version"
+  }
+  see_store "$database"
+}
+
+# see_unit: the record `unit`: its state, then what it has logged last.
+see_unit() {
+  rec unit "$(
+    systemctl show -p LoadState,ActiveState,SubState,Result "$unit" 2>/dev/null | tr '\n' ' '
+    printf '\n'
+    journalctl --no-pager -q -o cat -n 50 -u "$unit" 2>/dev/null | grep -a '[[:alpha:]]' | tail -n 5
+  )"
+}
+
+# preview: what the server would do with the module, and what it would do it to. With $payload the module comes on
+# standard input; it stays in the store if $keep says so.
+preview() {
+  file=$modules/$sha.wasm
+  [ -z "$payload" ] || {
+    file=$modules/.preview.$sha.$$
+    receive "$file" "$bytes" "$sha" || {
+      rec unreceived "$why"
+      return
+    }
+  }
+  [ -z "$plans" ] || {
+    patience=600
+    with_ticks request_as "$owner" "/v1/database/$database/pre_publish?style=NoColor&host_type=Wasm" -X POST \
+      -H 'Content-Type: application/wasm' -H 'Expect:' --data-binary "@$file"
+    patience=
+    hand_on migration
+  }
+  if [ -n "$payload" ] && [ -n "$keep" ]; then store "$file" "$sha" ''; elif [ -n "$payload" ]; then rm -f "$file"; fi
+  rec rows "$(count_rows)"
+  rec schema "$(cat "$modules/$sha.schema.json" 2>/dev/null)"
+  see_room
+}
+
+# with_ticks COMMAND...: says every second that it still runs; nothing else is said meanwhile.
+with_ticks() {
+  (while sleep 1 >/dev/null 2>&1; do rec tick '' || exit; done) </dev/null &
+  ticker=$!
+  "$@"
+  kill "$ticker" 2>/dev/null
+  wait "$ticker" 2>/dev/null
+}
+
+# tell KIND DATA: as in scripts that change something.
+tell() {
+  rec "$@"
+}

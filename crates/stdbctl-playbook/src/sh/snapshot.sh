@@ -1,0 +1,149 @@
+# shellcheck shell=sh
+# Copies of a database's directory, and going back to one. Comes after server.sh and change.sh; the script around it
+# sets $database (its identity), $database_le (the same as the server's files have it) and $run_id. What fails leaves
+# its reason in $why.
+# shellcheck disable=SC2154,SC2034
+
+unit=spacetimedb
+replicas=$root/data/replicas
+snapshots=$root/snapshots/${database:-none}
+
+# find_replica: leaves the directory of the live data in $replica. The server numbers them; those of databases that
+# were deleted or cleared stay. The live one is open.
+find_replica() {
+  replica=
+  server=$(systemctl show -p MainPID --value "$unit")
+  below=$(readlink -f "$replicas")
+  for number in $(
+    find "/proc/$server/fd" -maxdepth 1 -type l -printf '%l\n' 2>/dev/null |
+      awk -v below="$below/" 'index($0, below) == 1 { split(substr($0, length(below) + 1), part, "/"); print part[1] }' |
+      sort -nu
+  ); do
+    ! is_of_database "$replicas/$number" || replica=$replicas/$number
+  done
+  [ -n "$replica" ] || {
+    why="cannot tell which directory below $replicas is the database's"
+    return 1
+  }
+}
+
+# is_of_database DIRECTORY: its log begins with the making of the database, which names it.
+is_of_database() {
+  for log in "$1"/clog/*.stdb.log; do
+    od -An -v -tx1 -N 65536 "$log" 2>/dev/null | tr -d ' \n' | grep -q "$database_le"
+    return
+  done
+}
+
+# room_for DIRECTORY: leaves $needed and $free, in bytes, and $kind: reflink or copy.
+room_for() {
+  needed=$(du -s --block-size=1 "$1" | cut -f 1)
+  free=$(df -P --block-size=1 "$root" | awk 'END { print $4 }')
+  kind=copy
+  [ "$(stat -c %d "$root")" != "$(stat -c %d "$1")" ] ||
+    case $(stat -f -c %T "$root") in btrfs | xfs) kind=reflink ;; esac
+}
+
+# see_room: the record `room`.
+see_room() {
+  find_replica || return 0
+  room_for "$replica"
+  rec room "$needed $free $kind"
+}
+
+# ensure_room DIRECTORY: whether it can be copied, with 64 MiB to spare.
+ensure_room() {
+  room_for "$1"
+  [ "$kind" = copy ] && [ "$free" -lt $((needed + 67108864)) ] || return 0
+  why="a copy of the data takes $((needed / 1048576 + 1)) MiB, and below $root are $((free / 1048576)) MiB free"
+  return 1
+}
+
+# copy_replica FROM TO: the log last, so that it is never behind a snapshot of the server's own.
+copy_replica() {
+  mkdir -m 700 "$2" || return
+  for part in "$1"/*; do
+    [ "$part" = "$1/clog" ] || cp -a --sparse=always --reflink=auto "$part" "$2" || return
+  done
+  cp -a --sparse=always --reflink=auto "$1/clog" "$2" && chown --reference="$1" "$2"
+}
+
+# take_snapshot ABOUT: leaves its name in $snapshot, the time.
+take_snapshot() {
+  snapshot=
+  find_replica && ensure_room "$replica" || return
+  new=$snapshots/.new
+  rm -rf "$new"
+  if ! mkdir -p "$new" || ! ticking copy_replica "$replica" "$new/replica" 2>"$run/words" ||
+    ! printf '%s\n' "$1" >"$new/about"; then
+    why="cannot copy the data: $(tail -n 1 "$run/words")"
+    rm -rf "$new"
+    return 1
+  fi
+  snapshot=$(date -u +%Y%m%dT%H%M%SZ)
+  while [ -e "$snapshots/$snapshot" ]; do
+    sleep 1
+    snapshot=$(date -u +%Y%m%dT%H%M%SZ)
+  done
+  sync "$new/about" "$new"
+  mv -T "$new" "$snapshots/$snapshot"
+}
+
+# restore_snapshot TIME: in place of the live data, which stays beside it as `replaced`. The server is stopped for it.
+restore_snapshot() {
+  kept=$snapshots/$1
+  find_replica && ensure_room "$kept/replica" || return
+  rm -rf "$kept/back"
+  ticking copy_replica "$kept/replica" "$kept/back" 2>"$run/words" || {
+    why="cannot copy the snapshot: $(tail -n 1 "$run/words")"
+    rm -rf "$kept/back"
+    return 1
+  }
+  rm -rf "$kept/replaced"
+  exchange "$kept/back" "$kept/replaced"
+}
+
+# exchange FROM ASIDE: moves the live data to ASIDE and FROM to where it was.
+exchange() {
+  ticking systemctl stop "$unit" 2>"$run/words" || {
+    why="cannot stop the server: $(tail -n 1 "$run/words")"
+    return 1
+  }
+  moved=yes
+  if ! mv -T "$replica" "$2" 2>"$run/words" || ! mv -T "$1" "$replica" 2>"$run/words"; then
+    moved=
+    why="cannot move the data: $(tail -n 1 "$run/words")"
+    [ -e "$replica" ] || mv -T "$2" "$replica"
+  fi
+  sync
+  start_server && [ -n "$moved" ]
+}
+
+start_server() {
+  ticking systemctl start "$unit" 2>"$run/words" || {
+    why="cannot start the server: $(tail -n 1 "$run/words")"
+    return 1
+  }
+  ticking await_server || {
+    why='the server was started and does not answer'
+    return 1
+  }
+}
+
+await_server() {
+  until=$(($(date +%s) + 60))
+  until
+    request /v1/ping
+    [ "$status" = 200 ]
+  do
+    [ "$(date +%s)" -lt "$until" ] || return 1
+    sleep 0.1
+  done
+}
+
+# prune_snapshots: the newest two stay.
+prune_snapshots() {
+  # The names are ours and sort by time.
+  # shellcheck disable=SC2012
+  ls -1r "$snapshots" 2>/dev/null | tail -n +3 | while read -r old; do rm -rf "${snapshots:?}/$old"; done
+}
