@@ -23,9 +23,11 @@ use crate::schema::Definition;
 pub enum Rules {
     /// 1.0 to 1.2: a column's type stays as it is.
     V1Strict,
-    /// 1.3 and the later 1.x: a column's type may grow in place where its size stays the same.
+    /// 1.3: a column's type may grow in place where its size stays the same.
     V1,
-    /// 2.x: columns with a default may be added, tables removed.
+    /// 1.4 to 2.1: columns with a default may be added as well.
+    V1WithDefaults,
+    /// 2.2 and later: empty tables may be removed as well. From 2.7.1 unique constraints may be added.
     V2,
 }
 
@@ -34,9 +36,14 @@ impl Rules {
     pub fn of_server(major: u64, minor: u64) -> Self {
         match (major, minor) {
             (0, _) | (1, 0..=2) => Self::V1Strict,
-            (1, _) => Self::V1,
+            (1, 3) => Self::V1,
+            (1, _) | (2, 0 | 1) => Self::V1WithDefaults,
             _ => Self::V2,
         }
+    }
+
+    fn allows_columns_with_default(self) -> bool {
+        matches!(self, Self::V1WithDefaults | Self::V2)
     }
 }
 

@@ -39,8 +39,8 @@ fn added(table: &Table) -> Difference {
 fn removed(table: &Table, rules: Rules) -> Difference {
     let what = format!("table {} removed", table.name);
     if rules == Rules::V2 {
-        return Difference::new(Subject::Table, &table.name, BreaksClients, what)
-            .with("its rows are deleted");
+        let condition = "the server refuses it while the table has rows";
+        return Difference::new(Subject::Table, &table.name, BreaksClients, what).with(condition);
     }
     Difference::new(Subject::Table, &table.name, Manual, what).with(BY_HAND)
 }
@@ -146,9 +146,10 @@ impl Comparison<'_> {
     }
 
     fn added_column(&mut self, column: &Column) {
-        let possible = self.is_rowless() || (self.rules == Rules::V2 && column.has_default);
+        let allows_default = self.rules.allows_columns_with_default();
+        let possible = self.is_rowless() || (allows_default && column.has_default);
         let severity = if possible { BreaksClients } else { Manual };
-        let may_have_default = self.rules == Rules::V2 && !possible;
+        let may_have_default = allows_default && !possible;
         let what = format!("column {}.{} added: {}", self.new.name, column.name, column.ty);
         let hint = may_have_default.then(|| "with a default value the server could add it".to_owned());
         self.report_with(severity, what, hint.into_iter().collect());
@@ -203,7 +204,8 @@ impl Comparison<'_> {
                 Pair::Added(new) => {
                     let what = format!("unique constraint on {table} ({}) added", new.columns.join(", "));
                     if self.rules == Rules::V2 {
-                        let condition = "the server refuses it where rows have equal values";
+                        let condition =
+                            "servers before 2.7.1 refuse it, later ones where rows have equal values";
                         self.report_with(Compatible, what, vec![condition.to_owned()]);
                     } else {
                         self.report(Manual, what);
@@ -265,15 +267,14 @@ impl Comparison<'_> {
 
     fn schedule(&mut self) {
         let table = &self.old.name;
-        // 1.x plans this and then finds that it is not implemented.
-        let severity = if self.rules == Rules::V2 { Compatible } else { Manual };
+        // Every server plans this, 2.8.3 too, and finds while it migrates that it is not implemented.
         match (&self.old.schedule, &self.new.schedule) {
             (old, new) if old == new => {}
             (_, None) => {
-                self.report(severity, format!("table {table} no longer has a schedule"));
+                self.report(Manual, format!("table {table} no longer has a schedule"));
             }
             (_, Some(new)) => {
-                self.report(severity, format!("the schedule of table {table} calls {}", new.function));
+                self.report(Manual, format!("the schedule of table {table} calls {}", new.function));
             }
         }
     }

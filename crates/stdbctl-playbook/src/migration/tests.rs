@@ -64,9 +64,24 @@ fn what_a_migration_is_asked_for() {
 fn rules_are_those_of_the_servers_version() {
     assert_eq!(Rules::of_server(1, 2), Rules::V1Strict);
     assert_eq!(Rules::of_server(1, 3), Rules::V1);
-    assert_eq!(Rules::of_server(1, 12), Rules::V1);
-    assert_eq!(Rules::of_server(2, 0), Rules::V2);
+    assert_eq!(Rules::of_server(1, 4), Rules::V1WithDefaults);
+    assert_eq!(Rules::of_server(1, 12), Rules::V1WithDefaults);
+    assert_eq!(Rules::of_server(2, 1), Rules::V1WithDefaults);
+    assert_eq!(Rules::of_server(2, 2), Rules::V2);
     assert_eq!(Rules::of_server(3, 0), Rules::V2);
+}
+
+#[test]
+fn a_column_with_a_default_may_be_added_from_1_4() {
+    let (old, new) = changed(|t| t.columns.push(Column { name: "age".into(), ty: U32, has_default: true }));
+    for (rules, expected) in [
+        (Rules::V1Strict, Severity::Manual),
+        (Rules::V1, Severity::Manual),
+        (Rules::V1WithDefaults, Severity::BreaksClients),
+        (Rules::V2, Severity::BreaksClients),
+    ] {
+        assert_eq!(compare(&old, &new, rules).severity(), Some(expected), "{rules:?}");
+    }
 }
 
 const STRING: Type = Type::Plain(Plain::String);

