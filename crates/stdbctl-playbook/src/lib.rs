@@ -3,6 +3,7 @@
 //! Settings and inventory say which hosts there are and what they should be like; a playbook, read together with
 //! them, becomes the engine's tasks for one host; [`verify`] asks the finished server from outside.
 
+pub mod database;
 pub mod identity;
 pub mod inventory;
 pub mod local_files;
