@@ -2,6 +2,7 @@
 
 mod identity;
 mod init;
+mod publish;
 mod server_add;
 mod tunnel;
 
@@ -14,6 +15,7 @@ use crate::pair::{Resolve, Setting};
 
 pub(crate) use identity::IdentityArgs;
 pub(crate) use init::{InitArgs, Starter};
+pub(crate) use publish::{CheckArgs, ConsentArgs, PublishArgs, RollbackArgs};
 pub(crate) use server_add::ServerAddArgs;
 pub(crate) use tunnel::TunnelArgs;
 
@@ -41,6 +43,13 @@ pub(crate) enum Verb {
     Deploy(DeployArgs),
     /// Show what deploy would change, and change nothing
     Plan(PlanArgs),
+    /// Put a module live: its migration shown first, its data safe, and a way back
+    ///
+    /// Without a module, the one in this folder is built. Shows what would change for data and clients, asks,
+    /// publishes through the SSH connection, and proves that the database answers; if it does not, the old module
+    /// is live again and the exit code is 9. Clients are only broken with --break-clients, and data is only lost
+    /// with --delete-data or --restore-data; --yes alone never means these.
+    Publish(PublishArgs),
     /// Check from here that the site serves as it should; no SSH
     ///
     /// Asks /v1/ping over HTTPS with a valid certificate for the name, upgrades a WebSocket, and makes sure

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+use serde::Serialize;
 use stdbctl_engine::host::HostError;
 use stdbctl_engine::run::Report;
 use stdbctl_ssh::{ConnectError, ErrorKind};
@@ -129,18 +130,41 @@ fn causes(error: &(dyn Error + 'static)) -> Vec<String> {
 
 /// The error of a run, if any of its hosts failed. The first of them, in order, decides the exit code.
 pub(crate) fn of_run(report: &Report) -> Option<CliError> {
-    let failed: Vec<_> =
-        report.hosts.iter().filter_map(|host| Some((&host.host, host.failure.as_ref()?))).collect();
-    let (_, first) = failed.first()?;
-    let kind = ExitCode::of(first);
+    of_hosts(report.hosts.len(), failed_hosts(report))
+}
+
+/// The hosts of a run that failed, in order.
+pub(crate) fn failed_hosts(report: &Report) -> Vec<FailedHost<'_>> {
+    let failed = report.hosts.iter().filter_map(|host| {
+        let failure = host.failure.as_ref()?;
+        let kind = ExitCode::of(failure);
+        Some(FailedHost { host: &host.host, kind, cause: in_one_line(failure), hints: failure.hints() })
+    });
+    failed.collect()
+}
+
+/// A host that was not made what it should be.
+#[derive(Debug, Serialize)]
+pub(crate) struct FailedHost<'a> {
+    pub(crate) host: &'a str,
+    #[serde(skip)]
+    pub(crate) kind: ExitCode,
+    /// The failure and its causes in one line.
+    pub(crate) cause: String,
+    pub(crate) hints: Vec<String>,
+}
+
+/// The error of the hosts that failed, of so many. The first of them decides the exit code.
+pub(crate) fn of_hosts(all: usize, failed: Vec<FailedHost<'_>>) -> Option<CliError> {
+    let kind = failed.first()?.kind;
     let told: Vec<_> =
-        failed.iter().map(|(host, failure)| format!("{host}: {}", in_one_line(*failure))).collect();
-    let message = match report.hosts.len() {
+        failed.iter().map(|FailedHost { host, cause, .. }| format!("{host}: {cause}")).collect();
+    let message = match all {
         1 => told.join("; "),
         all => format!("{} of {all} hosts failed: {}", failed.len(), told.join("; ")),
     };
     let mut hints: Vec<String> = Vec::new();
-    for hint in failed.iter().flat_map(|(_, failure)| failure.hints()) {
+    for hint in failed.into_iter().flat_map(|host| host.hints) {
         if !hints.contains(&hint) {
             hints.push(hint);
         }

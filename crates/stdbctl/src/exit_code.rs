@@ -1,6 +1,7 @@
 //! What stdbctl exits with. The numbers are an interface: scripts and CI jobs tell causes apart by them.
 
 use stdbctl_engine::failure::Failure;
+use stdbctl_playbook::publish::{Kind, PublishError};
 
 use crate::error::is_host_key_refusal;
 
@@ -26,14 +27,16 @@ pub(crate) enum ExitCode {
     Locked = 7,
     /// The host is no longer as the plan was made for.
     Stale = 8,
-    /// `plan --detailed-exitcode`: there is something to change.
+    /// What was changed did not stand its proof, and what was there before is back.
+    RolledBack = 9,
+    /// `--detailed-exitcode`: there is something to change.
     Pending = 10,
     /// Ctrl-C.
     Interrupted = 130,
 }
 
 /// Each code and its meaning, as `--help`, the man page and the README print it.
-pub(crate) const MEANINGS: [(ExitCode, &str); 11] = [
+pub(crate) const MEANINGS: [(ExitCode, &str); 12] = [
     (ExitCode::Done, "done, or nothing to do"),
     (ExitCode::Failed, "a task failed, or a host lacks what the playbook requires"),
     (ExitCode::Usage, "wrong usage"),
@@ -43,7 +46,8 @@ pub(crate) const MEANINGS: [(ExitCode, &str); 11] = [
     (ExitCode::Verify, "verification failed: the site does not serve as it should"),
     (ExitCode::Locked, "another run holds the host's lock"),
     (ExitCode::Stale, "the host has changed since the plan was made"),
-    (ExitCode::Pending, "plan --detailed-exitcode: changes are pending"),
+    (ExitCode::RolledBack, "rolled back: the new module did not work, the old one is live again"),
+    (ExitCode::Pending, "--detailed-exitcode: changes are pending"),
     (ExitCode::Interrupted, "interrupted"),
 ];
 
@@ -57,6 +61,16 @@ impl ExitCode {
             Failure::Stale => Self::Stale,
             // A failure of a kind this binary does not know yet is a failed task to a script.
             _ => Self::Failed,
+        }
+    }
+
+    /// The code for a module that is not live on one host.
+    pub(crate) fn of_publish(error: &PublishError) -> Self {
+        match error.kind() {
+            Kind::Refused => Self::Failed,
+            Kind::RolledBack => Self::RolledBack,
+            Kind::Stale => Self::Stale,
+            Kind::Failed(failure) => Self::of(failure),
         }
     }
 
@@ -81,6 +95,7 @@ pub(crate) fn help_section() -> String {
 #[cfg(test)]
 mod tests {
     use stdbctl_engine::host::HostError;
+    use stdbctl_playbook::publish::Consent;
 
     use super::*;
 
@@ -100,6 +115,23 @@ mod tests {
         ];
         for (failure, number) in table {
             assert_eq!(ExitCode::of(&failure).number(), number, "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn so_has_every_reason_for_a_module_not_to_be_live() {
+        let text = || "why".to_owned();
+        let table = [
+            (PublishError::Unknown(text()), 1),
+            (PublishError::Consent(Consent::BreakClients(text())), 1),
+            (PublishError::RolledBack { why: text(), how: text(), log: Vec::new() }, 9),
+            (PublishError::Stuck { why: text(), how: text(), log: Vec::new() }, 1),
+            (Failure::Stale.into(), 8),
+            (Failure::Locked(text()).into(), 7),
+            (Failure::Connect(HostError::new("refused")).into(), 4),
+        ];
+        for (error, number) in table {
+            assert_eq!(ExitCode::of_publish(&error).number(), number, "{error:?}");
         }
     }
 

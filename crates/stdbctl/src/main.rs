@@ -8,6 +8,7 @@ mod exit_code;
 mod host;
 mod lock_file;
 mod log;
+mod name;
 mod pair;
 mod prompt;
 #[cfg(test)]

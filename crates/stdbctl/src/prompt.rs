@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 
-use dialoguer::Confirm;
+use dialoguer::{Confirm, Input};
 use indicatif::MultiProgress;
 use stdbctl_ssh::HostKeyPrompt;
 
@@ -16,6 +16,34 @@ pub(crate) async fn confirm(screen: MultiProgress, text: String, question: Strin
     // Waiting for a key must not keep connections from being kept alive.
     let answer = tokio::task::spawn_blocking(move || ask(&screen, &text, question));
     answer.await.map_err(io::Error::other)?
+}
+
+/// Shows `text` and asks for a name to be typed. Anything else, and nothing at all, is a no.
+///
+/// # Errors
+/// If the terminal fails, or the operator interrupts.
+pub(crate) async fn type_name(
+    screen: MultiProgress,
+    text: String,
+    question: String,
+    name: String,
+) -> io::Result<bool> {
+    let answer = tokio::task::spawn_blocking(move || {
+        screen.suspend(|| {
+            anstream::stderr().write_all(text.as_bytes())?;
+            let typed = Input::<String>::new().with_prompt(question).allow_empty(true).interact_text();
+            typed.map(|typed| typed.trim() == name).map_err(|dialoguer::Error::IO(error)| error)
+        })
+    });
+    answer.await.map_err(io::Error::other)?
+}
+
+/// Shows `text` above whatever moves on the screen.
+///
+/// # Errors
+/// If it cannot be written.
+pub(crate) fn show(screen: &MultiProgress, text: &str) -> io::Result<()> {
+    screen.suspend(|| anstream::stderr().write_all(text.as_bytes()))
 }
 
 /// Asks whether a host key that is not known is to be trusted from now on. Blocks; no answer is a no.

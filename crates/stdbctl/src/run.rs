@@ -24,10 +24,48 @@ pub(crate) enum Approval {
     Asked(Depth),
 }
 
-struct Question {
-    plans: Vec<HostPlan>,
-    depth: Depth,
+/// What the operator is shown in the middle of a run, and asked for, by whoever carries it out.
+pub(crate) struct Question {
+    text: String,
+    asked: Option<Asked>,
     answer: oneshot::Sender<bool>,
+}
+
+/// How a question is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// With yes or no.
+    Confirm(String),
+    /// By typing this name.
+    Name { question: String, name: String },
+}
+
+/// Asks the operator, through the one task that owns the terminal.
+#[derive(Clone)]
+pub(crate) struct Asker(mpsc::Sender<Question>);
+
+impl Asker {
+    /// An asker, and the other end.
+    pub(crate) fn channel() -> (Self, mpsc::Receiver<Question>) {
+        let (sender, receiver) = mpsc::channel(1);
+        (Self(sender), receiver)
+    }
+
+    /// Shows `text`.
+    pub(crate) async fn show(&self, text: String) {
+        self.send(text, None).await;
+    }
+
+    /// Shows `text` and asks. No answer is a no.
+    pub(crate) async fn ask(&self, text: String, asked: Asked) -> bool {
+        self.send(text, Some(asked)).await
+    }
+
+    async fn send(&self, text: String, asked: Option<Asked>) -> bool {
+        let (answer, reply) = oneshot::channel();
+        let sent = self.0.send(Question { text, asked, answer }).await.is_ok();
+        sent && reply.await.unwrap_or(false)
+    }
 }
 
 /// Runs the jobs.
@@ -38,22 +76,39 @@ pub(crate) async fn run(
     jobs: Vec<Job>,
     options: Options,
     approval: Approval,
-    mut reporter: Box<dyn Reporter>,
+    reporter: Box<dyn Reporter>,
     screen: &MultiProgress,
 ) -> Result<Report, CliError> {
     let (sender, events) = Sender::channel();
-    let (ask, questions) = mpsc::channel(1);
-    let approve = move |plans| async move {
+    let (asker, questions) = Asker::channel();
+    let approve = move |plans: Vec<HostPlan>| async move {
         let Approval::Asked(depth) = approval else { return true };
-        let (answer, reply) = oneshot::channel();
-        let asked = ask.send(Question { plans, depth, answer }).await.is_ok();
-        asked && reply.await.unwrap_or(false)
+        let asked = Asked::Confirm(question(&plans));
+        match outline(&plans, depth) {
+            Ok(text) => asker.ask(text, asked).await,
+            Err(_) => false,
+        }
     };
     let applies = options.apply;
     let engine = stdbctl_engine::run::run(jobs, options, sender, approve);
-    let watched = async { tokio::join!(engine, watch(events, questions, &mut *reporter, screen)) };
+    watched(engine, applies, events, questions, reporter, screen).await
+}
+
+/// Runs something that emits events and asks questions, with somebody watching.
+///
+/// # Errors
+/// If the operator interrupts.
+pub(crate) async fn watched<T>(
+    run: impl Future<Output = T>,
+    applies: bool,
+    events: mpsc::UnboundedReceiver<Event>,
+    questions: mpsc::Receiver<Question>,
+    mut reporter: Box<dyn Reporter>,
+    screen: &MultiProgress,
+) -> Result<T, CliError> {
+    let watched = async { tokio::join!(run, watch(events, questions, &mut *reporter, screen)) };
     tokio::select! {
-        (report, ()) = watched => Ok(report),
+        (result, ()) = watched => Ok(result),
         _ = tokio::signal::ctrl_c() => Err(if applies { cut_off() } else { interrupted() }),
     }
 }
@@ -78,7 +133,7 @@ async fn watch(
                 while let Ok(event) = events.try_recv() {
                     show(reporter, &event, &mut shown);
                 }
-                let yes = ask(screen.clone(), &question.plans, question.depth).await.unwrap_or(false);
+                let yes = put(screen, question.text, question.asked).await.unwrap_or(false);
                 // The engine may have been interrupted in the meantime.
                 question.answer.send(yes).ok();
             }
@@ -96,7 +151,17 @@ fn show(reporter: &mut dyn Reporter, event: &Event, shown: &mut io::Result<()>) 
     }
 }
 
-async fn ask(screen: MultiProgress, plans: &[HostPlan], depth: Depth) -> io::Result<bool> {
+/// Puts a question to the operator. What is only shown is taken for answered.
+async fn put(screen: &MultiProgress, text: String, asked: Option<Asked>) -> io::Result<bool> {
+    match asked {
+        Some(Asked::Confirm(question)) => prompt::confirm(screen.clone(), text, question).await,
+        Some(Asked::Name { question, name }) => prompt::type_name(screen.clone(), text, question, name).await,
+        None => prompt::show(screen, &text).map(|()| true),
+    }
+}
+
+/// So much of the plans as is to be seen.
+fn outline(plans: &[HostPlan], depth: Depth) -> io::Result<String> {
     let mut text = Vec::new();
     for plan in plans.iter().filter(|plan| !plan.changes.is_empty()) {
         plan::write(&mut text, plan, depth)?;
@@ -104,7 +169,7 @@ async fn ask(screen: MultiProgress, plans: &[HostPlan], depth: Depth) -> io::Res
     if depth == Depth::Outline && plans.iter().any(plan::is_shortened) {
         writeln!(text, "{QUIET}`stdbctl plan` shows new files in full, and so does -v.{QUIET:#}")?;
     }
-    prompt::confirm(screen, String::from_utf8_lossy(&text).into_owned(), question(plans)).await
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 fn question(plans: &[HostPlan]) -> String {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{SiteArgs, SshArgs};
-use crate::database::{DatabaseName, ShaPrefix};
+use crate::name::{DatabaseName, ShaPrefix};
 
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
@@ -75,9 +75,58 @@ pub(crate) struct RollbackArgs {
     #[arg(long)]
     pub(crate) rollback: bool,
     /// The module to go back to, by its sha256 or the beginning of it [default: the one before]
-    #[arg(long, value_name = "SHA", requires = "rollback")]
+    #[arg(long, value_name = "SHA", requires = "rollback", conflicts_with = "module")]
     pub(crate) to: Option<ShaPrefix>,
     /// Also put back the data as it was then; what was written since is lost
-    #[arg(long, requires = "rollback", conflicts_with = "delete_data")]
+    #[arg(long, requires = "rollback", conflicts_with_all = ["module", "delete_data"])]
     pub(crate) restore_data: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+    use clap::error::ErrorKind;
+
+    use crate::cli::{Cli, Verb};
+
+    fn parse(flags: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(format!("stdbctl publish {flags}").split_whitespace())
+    }
+
+    #[test]
+    fn bad_usage_is_refused_with_2() {
+        let table = [
+            ("a.wasm", ErrorKind::MissingRequiredArgument),
+            ("a.wasm b.wasm --name game", ErrorKind::UnknownArgument),
+            ("a.wasm --name My_Game", ErrorKind::ValueValidation),
+            ("a.wasm --name game --rollback", ErrorKind::ArgumentConflict),
+            ("a.wasm --name game --expect 1", ErrorKind::MissingRequiredArgument),
+            ("a.wasm --name game --to dd18", ErrorKind::ArgumentConflict),
+            ("--name game --to dd18", ErrorKind::MissingRequiredArgument),
+            ("a.wasm --name game --restore-data", ErrorKind::ArgumentConflict),
+            ("--name game --restore-data", ErrorKind::MissingRequiredArgument),
+            ("a.wasm --name game --detailed-exitcode", ErrorKind::MissingRequiredArgument),
+            ("--name game --rollback --to dd1", ErrorKind::ValueValidation),
+            ("--name game --rollback --to latest", ErrorKind::ValueValidation),
+            ("--name game --rollback --restore-data --delete-data", ErrorKind::ArgumentConflict),
+            ("--name game --check-reducer", ErrorKind::InvalidValue),
+        ];
+        for (flags, kind) in table {
+            let error = parse(flags).unwrap_err();
+            assert_eq!((error.kind(), error.exit_code()), (kind, 2), "{flags}: {error}");
+        }
+    }
+
+    #[test]
+    fn consent_is_a_matter_of_its_own() {
+        let Verb::Publish(args) = parse("a.wasm --name game --yes").unwrap().verb else {
+            panic!("no publish")
+        };
+        assert!(
+            args.yes
+                && !args.consent.break_clients
+                && !args.consent.delete_data
+                && !args.rollback.restore_data
+        );
+    }
 }

@@ -134,7 +134,8 @@ fn check_command(host: &SiteHost, config: Option<&Path>, args: &DeployArgs) -> S
     words.join(" ")
 }
 
-fn for_shell(word: &str) -> String {
+/// A word as a shell takes it.
+pub(super) fn for_shell(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
     if word.chars().all(is_plain) { word.to_owned() } else { quote::quote(word).unwrap_or_default() }
 }

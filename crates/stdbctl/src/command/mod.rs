@@ -8,6 +8,7 @@ mod identity;
 mod init;
 mod man;
 mod plan;
+mod publish;
 mod server_add;
 mod settings;
 mod tunnel;

@@ -9,7 +9,7 @@ use stdbctl_engine::run::Report;
 
 use crate::cli::{Format, PlanArgs};
 use crate::console::{Console, written};
-use crate::error::{self, CliError, in_one_line};
+use crate::error::{self, CliError, FailedHost};
 use crate::exit_code::ExitCode;
 use crate::lock_file::LockFile;
 use crate::report::plan::Depth;
@@ -25,13 +25,6 @@ struct Document<'a> {
     /// The others.
     failed: Vec<FailedHost<'a>>,
     stats: RunStats,
-}
-
-#[derive(Debug, Serialize)]
-struct FailedHost<'a> {
-    host: &'a str,
-    cause: String,
-    hints: Vec<String>,
 }
 
 pub(super) async fn run(args: PlanArgs, console: &Console) -> Result<ExitCode, CliError> {
@@ -76,13 +69,9 @@ fn write(report: &Report, console: &Console) -> io::Result<()> {
 }
 
 fn document(report: &Report) -> Document<'_> {
-    let failed = report.hosts.iter().filter_map(|host| {
-        let failure = host.failure.as_ref()?;
-        Some(FailedHost { host: &host.host, cause: in_one_line(failure), hints: failure.hints() })
-    });
     Document {
         plans: report.hosts.iter().filter_map(|host| host.plan.as_ref()).collect(),
-        failed: failed.collect(),
+        failed: error::failed_hosts(report),
         stats: report.stats,
     }
 }

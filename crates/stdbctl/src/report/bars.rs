@@ -10,7 +10,7 @@ use stdbctl_engine::plan::HostPlan;
 
 use super::ledger::{HostLedger, Ledger};
 use super::outcome::{self, Detail};
-use super::style::{BAD, CHANGE, LOUD};
+use super::style::{BAD, CHANGE, LOUD, size};
 use super::{Reporter, Writer, clean};
 
 const TICK: Duration = Duration::from_millis(100);
@@ -151,10 +151,10 @@ impl Drop for Spinner {
 
 fn activity(host: &HostLedger) -> String {
     let titles: Vec<&str> = host.running.values().map(String::as_str).collect();
-    match host.sent {
-        Some(percent) => format!("{} ({percent} % sent)", titles.join(", ")),
-        None => titles.join(", "),
-    }
+    let titles = titles.join(", ");
+    let Some(sending) = host.sending else { return titles };
+    let rate = sending.rate().map(|rate| format!(", {}/s", size(rate))).unwrap_or_default();
+    format!("{titles} ({} % sent{rate})", sending.percent())
 }
 
 fn style(template: &str) -> ProgressStyle {

@@ -1,7 +1,7 @@
 //! A run as a GitHub Actions job shows it: foldable groups, annotations, and a summary of the job.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -29,10 +29,23 @@ impl Github {
 
     fn finish(&mut self, counts: &BTreeMap<String, Counts>, stats: &RunStats) -> io::Result<()> {
         outcome::write(&mut Inert::new(&mut self.out), &self.ledger, counts, stats, Detail::Changes)?;
-        let Some(path) = &self.summary else { return Ok(()) };
-        let mut file = OpenOptions::new().append(true).create(true).open(path)?;
-        file.write_all(summary(&self.ledger, counts, stats).as_bytes())
+        append(self.summary.as_deref(), &summary(&self.ledger, counts, stats))
     }
+}
+
+/// The file that becomes the summary of the job.
+pub(crate) fn summary_file() -> Option<OsString> {
+    std::env::var_os("GITHUB_STEP_SUMMARY")
+}
+
+/// Adds Markdown to the summary of the job, if there is one.
+///
+/// # Errors
+/// If it cannot be written.
+pub(crate) fn append(summary: Option<&OsStr>, markdown: &str) -> io::Result<()> {
+    let Some(path) = summary else { return Ok(()) };
+    let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+    file.write_all(markdown.as_bytes())
 }
 
 impl Reporter for Github {
@@ -69,6 +82,12 @@ pub(crate) fn group(out: &mut dyn Write, plan: &HostPlan) -> io::Result<()> {
     plan::write_changes(&mut text, plan, plan::Depth::Whole)?;
     plan::write_skipped(&mut text, plan)?;
     writeln!(out, "::endgroup::")
+}
+
+/// Text as a group that is folded until somebody wants to see it.
+pub(crate) fn folded(title: &str, text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(|line| format!("{}\n", inert(line))).collect();
+    format!("::group::{}\n{}::endgroup::\n", data(&clean::line(title)), lines.concat())
 }
 
 /// Writes an annotation.

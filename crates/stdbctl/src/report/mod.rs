@@ -7,8 +7,13 @@ pub(crate) mod github;
 pub(crate) mod json;
 pub(crate) mod ledger;
 pub(crate) mod lines;
+pub(crate) mod markdown;
 pub(crate) mod outcome;
 pub(crate) mod plan;
+pub(crate) mod preview;
+#[cfg(test)]
+mod preview_tests;
+pub(crate) mod publication;
 pub(crate) mod reporter;
 pub(crate) mod screen;
 pub(crate) mod style;

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use stdbctl_engine::event::Event;
 
 use super::bars::Bars;
-use super::github::{Github, Inert};
+use super::github::{self, Github, Inert};
 use super::json::Json;
 use super::lines::Lines;
 use super::outcome::Detail;
@@ -30,7 +30,7 @@ pub(crate) fn for_changes(console: &Console) -> Box<dyn Reporter> {
     let stderr = Box::new(anstream::stderr());
     match console.format {
         Format::Json => Box::new(Json::new(stdout)),
-        Format::Github => Box::new(Github::new(stdout, std::env::var_os("GITHUB_STEP_SUMMARY"))),
+        Format::Github => Box::new(Github::new(stdout, github::summary_file())),
         Format::Human if console.is_live() => Box::new(Bars::new(console.screen.clone(), Some(stdout))),
         // The tasks have been told one by one already, unless nothing but the result was asked for.
         Format::Human => {
