@@ -2,7 +2,7 @@
 
 use stdbctl_engine::plan::{Action, HostPlan, PlannedChange};
 
-use super::preview::{CopyKind, Operation, Preview, SnapshotFacts};
+use super::preview::{CopyKind, Operation, Preview, SnapshotFacts, Source};
 use super::wish::{Checks, Wish};
 use crate::migration::{Difference, Severity};
 
@@ -28,7 +28,7 @@ pub(super) fn plan(preview: &Preview, wish: &Wish, needs: Needs) -> HostPlan {
         changes.extend((needs.upload || needs.keep_live).then(|| upload(preview, needs)));
         changes.extend(preview.snapshot.as_ref().map(snapshot));
         changes.push(publish(preview));
-        changes.push(proof(&wish.checks));
+        changes.push(proof(&wish.checks, preview.operation));
         changes.extend(needs.lock.then(|| change("lock", "database locked", Action::Run, Vec::new())));
     }
     // What every publish needs: an owner, the bytes and the module live.
@@ -87,19 +87,24 @@ fn publish(preview: &Preview) -> PlannedChange {
         _ => Action::Update,
     };
     let mut details: Vec<String> = preview.loses_data.iter().map(|loss| format!("LOST: {loss}")).collect();
-    details.extend(preview.manual.iter().map(|reason| format!("manual migration: {reason}")));
+    let said = preview.manual.iter().filter(|_| preview.source == Source::Server);
+    details.extend(said.map(|reason| format!("needs a manual migration: {reason}")));
     details.extend(preview.plan_lines.iter().cloned());
     PlannedChange { exact: preview.manual.is_none(), ..change("publish", &title, action, details) }
 }
 
-fn proof(checks: &Checks) -> PlannedChange {
+fn proof(checks: &Checks, operation: Operation) -> PlannedChange {
     let mut details = vec!["the module is live and tells its schema".to_owned()];
     details.extend(checks.reducer.iter().map(|reducer| format!("reducer {reducer} succeeds")));
     details.extend(checks.sql.iter().map(|sql| match &sql.expect {
         Some(expect) => format!("`{}` answers {expect}", sql.query),
         None => format!("`{}` is answered", sql.query),
     }));
-    details.push("otherwise the old module goes live again".to_owned());
+    let otherwise = match operation {
+        Operation::Create => "otherwise the database is deleted again",
+        _ => "otherwise the old module goes live again",
+    };
+    details.push(otherwise.to_owned());
     change("proof", "the database works", Action::Wait, details)
 }
 

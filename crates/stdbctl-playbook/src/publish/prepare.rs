@@ -1,5 +1,6 @@
 //! From a wish to a plan: one look at the host, a second one only where it is needed.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use stdbctl_engine::dialogue;
@@ -18,6 +19,9 @@ use crate::migration::{self, Migration, Rules};
 use crate::owner::Claims;
 use crate::schema::Definition;
 use crate::settings::Settings;
+
+/// So many tables are counted before and after without a thought; each takes the host some milliseconds.
+const MOST_COUNTED: usize = 40;
 
 /// Looks at the host and says what `wish` would do there. `name` is what the operator calls the host. Changes nothing:
 /// with `apply` the module may already be sent, because the server is shown it.
@@ -214,12 +218,20 @@ impl Site<'_> {
             Some(ServerPlan::Auto { token, .. }) => Some(token),
             _ => None,
         };
-        order.tables = preview.rows.keys().cloned().collect();
-        if order.tables.is_empty() {
-            order.tables = target.definition.as_ref().map(rules::countable).unwrap_or_default();
-        }
+        order.tables = self.counted(target.definition.as_ref(), &preview);
         order.restore_from = preview.restores.as_ref().map(|snapshot| snapshot.taken.clone());
         Prepared { plan, preview, host, order }
+    }
+
+    /// The tables that are counted before and after: all there are, unless that takes long.
+    fn counted(&self, new: Option<&Definition>, preview: &Preview) -> Vec<String> {
+        let definitions = [self.live_definition(), new];
+        let all: BTreeSet<String> = definitions.into_iter().flatten().flat_map(rules::countable).collect();
+        if all.len() <= MOST_COUNTED {
+            all.into_iter().collect()
+        } else {
+            preview.rows.keys().cloned().collect()
+        }
     }
 
     /// Whether the module that is live is not kept yet.
@@ -247,7 +259,7 @@ impl Site<'_> {
             breaks_clients: false,
             manual: None,
             loses_data: None,
-            rows: std::collections::BTreeMap::new(),
+            rows: BTreeMap::new(),
             snapshot: None,
             restores: None,
             notes: Vec::new(),
@@ -282,6 +294,10 @@ impl Site<'_> {
             Some(snapshot) if self.wish.restore_data => {
                 preview.loses_data = Some(rules::rows_since(&snapshot.taken, &snapshot.rows, &answered.rows));
                 preview.operation = Operation::Restore;
+                preview.plan_lines = vec![format!(
+                    "the data goes back to the snapshot of {}",
+                    history::taken(&snapshot.taken)
+                )];
             }
             _ if preview.manual.is_some() && self.wish.delete_data => {
                 preview.loses_data = Some(rules::all_rows(&answered.rows));
@@ -309,7 +325,7 @@ impl Site<'_> {
                  functions of both modules were compared instead"
                     .to_owned(),
             );
-        } else if preview.source == Source::Schemas {
+        } else if preview.source == Source::Schemas && preview.operation != Operation::Restore {
             notes.push(format!(
                 "SpacetimeDB {server} says nothing beforehand: the tables and functions of both modules were \
                  compared by its rules, and what it says when the module is published counts"

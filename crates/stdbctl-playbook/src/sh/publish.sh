@@ -266,6 +266,7 @@ undo_restore() {
 undo_update() {
   if [ -z "$cleared" ] && put "$live_sha" '&policy=BreakClients' && see_live && [ "$live" = "$live_before" ]; then
     how='the old module is live again'
+    [ -z "$snapshot" ] || rm -rf "${snapshots:?}/$snapshot"
     [ -z "$payload" ] || forget "$sha"
     return
   fi
@@ -282,7 +283,9 @@ undo_update() {
     how='the snapshot was put back, and the server does not answer as before'
     return 1
   fi
-  how="the old module is live again, with the data of the snapshot taken before it"
+  how='the old module is live again, with the data as it was before'
+  prune_snapshots
+  [ -z "$payload" ] || forget "$sha"
 }
 
 # lock_database: against deletion. That it cannot be is no reason to take the module back.
