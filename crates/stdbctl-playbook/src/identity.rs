@@ -76,8 +76,8 @@ pub struct Owner {
     pub issuer: Option<String>,
     /// Where tokens lie, the one that stdbctl uses first.
     pub tokens: Vec<String>,
-    /// The databases.
-    pub databases: Vec<Database>,
+    /// The databases; none if the server does not say.
+    pub databases: Option<Vec<Database>>,
 }
 
 /// Whose a token is to stdbctl.
@@ -262,7 +262,7 @@ impl Found {
         let mut known: BTreeSet<&Identity> = self.seen.tokens.iter().map(|token| &token.identity).collect();
         let ours = owner();
         known.insert(&ours);
-        let owns = |identity: &Identity| !self.databases(identity).is_empty();
+        let owns = |identity: &Identity| self.owned_by(identity).is_some_and(|all| !all.is_empty());
         let mut strangers = Vec::new();
         for foreign in &self.foreign {
             if owns(&foreign.claims.identity) && !known.contains(&foreign.claims.identity) {
@@ -273,9 +273,10 @@ impl Found {
         strangers
     }
 
-    pub(crate) fn databases(&self, identity: &Identity) -> &[Database] {
-        let owned = self.owned.iter().find(|owned| owned.owner == *identity);
-        owned.map_or(&[], |owned| &owned.databases)
+    /// What somebody owns, if the server has said so.
+    pub(crate) fn owned_by(&self, identity: &Identity) -> Option<&[Database]> {
+        let owned = self.owned.iter().find(|owned| owned.owner == *identity && owned.status == 200)?;
+        Some(&owned.databases)
     }
 }
 

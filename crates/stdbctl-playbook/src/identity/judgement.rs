@@ -86,7 +86,7 @@ impl Found {
     }
 
     fn own_token(&self) -> Check {
-        let count = self.databases(&owner()).len();
+        let count = self.owned_by(&owner()).map_or(0, <[_]>::len);
         match self.seen.token(&owner()) {
             Some(token) => self.token("the owner's token", token),
             None if self.version().is_none() => failed(
@@ -151,14 +151,14 @@ impl Found {
             kind,
             issuer: token.claims.as_ref().map(|claims| claims.issuer.clone()),
             tokens: std::iter::once(file(token)).chain(copies(token.identity.clone())).collect(),
-            databases: self.databases(&token.identity).to_vec(),
+            databases: self.owned_by(&token.identity).map(<[_]>::to_vec),
         };
         let own = || Owner {
             identity: owner(),
             kind: Kind::Own,
             issuer: Some(crate::owner::ISSUER.to_owned()),
             tokens: Vec::new(),
-            databases: self.databases(&owner()).to_vec(),
+            databases: self.owned_by(&owner()).map(<[_]>::to_vec),
         };
         let own = self.seen.token(&owner()).map_or_else(own, |token| kept(Kind::Own, token));
         let adopted = self.adopted().map(|token| kept(Kind::Adopted, token));
@@ -167,7 +167,7 @@ impl Found {
             kind: Kind::Foreign,
             issuer: Some(claims.issuer.clone()),
             tokens: copies(claims.identity.clone()).collect(),
-            databases: self.databases(&claims.identity).to_vec(),
+            databases: self.owned_by(&claims.identity).map(<[_]>::to_vec),
         });
         std::iter::once(own).chain(adopted).chain(strangers).collect()
     }

@@ -135,7 +135,9 @@ fn a_server_that_is_down_is_the_first_thing_said() {
         keys: keys(KeyFile::There, KeyFile::There, Running::Unknown),
         tokens: vec![token(&Claims::owner(), 0)],
     };
+    found.owned = vec![Owned { owner: owner(), status: 0, databases: Vec::new() }];
     assert_eq!(found.repairs(true, true), []);
+    assert_eq!(found.report("web1").owners[0].databases, None, "not known is not the same as none");
     insta::assert_snapshot!(told(&found));
 }
 

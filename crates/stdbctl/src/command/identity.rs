@@ -55,7 +55,9 @@ pub(super) async fn run(args: IdentityArgs, console: &Console) -> Result<ExitCod
         parts = join_all(parts.into_iter().map(mend)).await;
     }
     let reports: Vec<_> = parts.iter().flatten().map(|seen| report(seen)).collect();
-    written(shown::write(&mut anstream::stdout(), &reports, &done(&parts), console.format))?;
+    let failed = parts.iter().filter_map(|part| part.as_ref().err());
+    let failed = failed.map(|(host, failure)| ((*host).to_owned(), in_one_line(failure))).collect();
+    written(shown::write(&mut anstream::stdout(), &reports, &failed, &done(&parts), console.format))?;
     console.show_cost(&cost(&parts, started));
     error(&parts, &reports).map_or(Ok(ExitCode::Done), Err)
 }

@@ -1,5 +1,6 @@
 //! What was found about owners, for people and for programs.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use serde::Serialize;
@@ -17,6 +18,8 @@ const WIDTH: usize = 80;
 #[derive(Debug, Serialize)]
 struct Document<'a> {
     ok: bool,
+    /// The hosts of which nothing is known, and why.
+    failed: &'a BTreeMap<String, String>,
     repaired: Vec<Repaired<'a>>,
     hosts: &'a [Report],
 }
@@ -35,6 +38,7 @@ struct Repaired<'a> {
 pub(super) fn write(
     out: &mut dyn Write,
     reports: &[Report],
+    failed: &BTreeMap<String, String>,
     done: &[(&str, &Repair)],
     format: Format,
 ) -> io::Result<()> {
@@ -46,8 +50,8 @@ pub(super) fn write(
         Format::Human => reports.iter().try_for_each(|report| write_report(out, report, &repaired(report))),
         Format::Json => {
             let titles = done.iter().map(|(host, repair)| Repaired { host, title: repair.title() });
-            let ok = reports.iter().all(|report| report.ok);
-            json::document(out, &Document { ok, repaired: titles.collect(), hosts: reports })
+            let ok = failed.is_empty() && reports.iter().all(|report| report.ok);
+            json::document(out, &Document { ok, failed, repaired: titles.collect(), hosts: reports })
         }
         Format::Github => reports.iter().try_for_each(|report| {
             write_report(&mut github::Inert::new(&mut *out), report, &repaired(report))?;
@@ -99,9 +103,11 @@ fn write_owner(out: &mut dyn Write, owner: &Owner) -> io::Result<()> {
     let line = |out: &mut dyn Write, name: &str, text: &str| {
         write_folded(out, &format!("          {QUIET}{name:<5}{QUIET:#} "), 16, text)
     };
-    line(out, "owns", &names(&owner.databases))?;
-    for path in owner.tokens.iter().filter(|_| owner.kind != Kind::Own) {
-        line(out, "token", path)?;
+    line(out, "owns", &names(owner.databases.as_deref()))?;
+    // What is ours always lies at the same place.
+    let elsewhere = usize::from(owner.kind == Kind::Adopted);
+    for path in owner.tokens.iter().skip(elsewhere).filter(|_| owner.kind != Kind::Own) {
+        line(out, if elsewhere > 0 { "from" } else { "token" }, path)?;
     }
     if owner.kind == Kind::Foreign {
         line(out, "try", "`stdbctl identity --adopt` lets stdbctl publish to these, too")?;
@@ -110,14 +116,15 @@ fn write_owner(out: &mut dyn Write, owner: &Owner) -> io::Result<()> {
 }
 
 /// What the databases are called; one without a name has its identity.
-fn names(databases: &[Database]) -> String {
+fn names(databases: Option<&[Database]>) -> String {
     let name = |database: &Database| match database.names.as_slice() {
         [] => database.identity.to_string(),
         names => names.join(" = "),
     };
     match databases {
-        [] => "no database".to_owned(),
-        some => some.iter().map(name).collect::<Vec<_>>().join(", "),
+        None => "not known".to_owned(),
+        Some([]) => "no database".to_owned(),
+        Some(some) => some.iter().map(name).collect::<Vec<_>>().join(", "),
     }
 }
 

@@ -23,12 +23,17 @@ fn report(ok: bool) -> Report {
         kind,
         issuer: None,
         tokens: tokens.iter().map(|&path| path.to_owned()).collect(),
-        databases,
+        databases: Some(databases),
     };
-    let owners = vec![
+    let mut owners = vec![
         owner(owner::owner(), Kind::Own, &["/stdb/config/stdbctl/x.jwt"], many.collect()),
         owner(stranger(), Kind::Foreign, &["/home/ubuntu/.config/spacetime/cli.toml"], vec![database("")]),
     ];
+    if ok {
+        let unknown = Owner { kind: Kind::Adopted, databases: None, ..owners[1].clone() };
+        let tokens = [&["/stdb/config/stdbctl/y.jwt".to_owned()][..], &unknown.tokens].concat();
+        owners.push(Owner { tokens, ..unknown });
+    }
     let token = if ok {
         check("token", true, "the owner's token fits")
     } else {
@@ -62,7 +67,7 @@ fn adopt() -> Repair {
 
 #[test]
 fn people_see_it_in_80_columns() {
-    let shown = text(|out| write(out, &[report(true), report(false)], &[], Format::Human));
+    let shown = text(|out| write(out, &[report(true), report(false)], &BTreeMap::new(), &[], Format::Human));
     assert!(shown.lines().all(|line| line.chars().count() <= WIDTH), "{shown}");
     insta::assert_snapshot!(shown);
 }
@@ -73,20 +78,25 @@ fn what_would_be_done_and_what_was_done_is_said() {
     let plan = [mint.clone(), adopt.clone()];
     let shown = text(|out| write_plan(out, &[], std::iter::once(("ubuntu@web1", &plan[..]))));
     let done = [("ubuntu@web1", &mint), ("ubuntu@web1", &adopt), ("web2", &mint)];
-    let done = text(|out| write(out, &[report(true)], &done, Format::Human));
-    let done: String = done.lines().take(5).map(|line| format!("{line}\n")).collect();
-    insta::assert_snapshot!(shown + &done);
+    let done = text(|out| write(out, &[report(true)], &BTreeMap::new(), &done, Format::Human));
+    let done: Vec<_> = done.lines().take(5).collect();
+    insta::assert_snapshot!(shown + &done.join("\n"));
 }
 
 #[test]
 fn programs_get_one_document_and_ci_an_annotation() {
-    let document =
-        text(|out| write(out, &[report(true), report(false)], &[("web1", &adopt())], Format::Json));
+    let document = text(|out| {
+        write(out, &[report(true), report(false)], &BTreeMap::new(), &[("web1", &adopt())], Format::Json)
+    });
     let document: serde_json::Value = serde_json::from_str(&document).unwrap();
     assert_eq!(document["ok"], false);
     assert_eq!(document["hosts"][0]["owners"][1]["kind"], "foreign");
     assert_eq!(document["hosts"][1]["checks"][1]["next"], "mend it");
     assert_eq!(document["repaired"][0]["host"], "web1");
-    let github = text(|out| write(out, &[report(false)], &[], Format::Github));
+    let failed = BTreeMap::from([("web3".to_owned(), "cannot connect".to_owned())]);
+    let document = text(|out| write(out, &[report(true)], &failed, &[], Format::Json));
+    let document: serde_json::Value = serde_json::from_str(&document).unwrap();
+    assert_eq!((&document["ok"], &document["failed"]["web3"]), (&false.into(), &"cannot connect".into()));
+    let github = text(|out| write(out, &[report(false)], &BTreeMap::new(), &[], Format::Github));
     assert!(github.contains("::error title=ubuntu@web1::the owner's token does not fit"), "{github}");
 }
