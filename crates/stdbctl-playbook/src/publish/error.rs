@@ -149,11 +149,11 @@ impl PublishError {
                 "`stdbctl db list` shows whether the server is up again; what it had begun may still be done"
             }
             401 | 403 if answer.body.contains("locked") => {
-                "what was live is live; `stdbctl db unlock` lets the data of this database be deleted"
+                "nothing was changed; `stdbctl db unlock` lets the data of this database be deleted"
             }
-            401 | 403 => "what was live is live; `stdbctl identity` shows whose token the host has",
-            500.. => "what was live is live; the module failed on the server: mend it and publish again",
-            _ => "what was live is live; mend the module and publish again",
+            401 | 403 => "nothing was changed; `stdbctl identity` shows whose token the host has",
+            500.. => "nothing was changed; the module failed on the server: mend it and publish again",
+            _ => "nothing was changed; mend the module and publish again",
         };
         let words =
             if answer.body.is_empty() { format!("status {}", answer.status) } else { answer.body.clone() };

@@ -135,10 +135,9 @@ impl Site<'_> {
     /// What is left to ask, if anything is.
     fn inquiry<'i>(&'i self, target: &'i Target, operation: Operation, token: &Token) -> Option<Inquiry<'i>> {
         let database = self.seen.database.as_ref().filter(|_| operation != Operation::Create)?;
-        if *token != Token::Fits {
-            return None;
-        }
-        let plans = self.seen.version.plans_migrations();
+        // Without a token only the room can be seen.
+        let fits = *token == Token::Fits;
+        let plans = fits && self.seen.version.plans_migrations();
         let compared = self.compare(target.definition.as_ref());
         let only_code = compared.as_ref().is_some_and(|compared| compared.tables_touched().is_empty());
         if !plans && only_code {
@@ -153,7 +152,7 @@ impl Site<'_> {
             payload: target.payload.clone().filter(|_| plans),
             keep: self.apply,
             plans,
-            tables: self.tables(compared.as_ref(), operation),
+            tables: if fits { self.tables(compared.as_ref(), operation) } else { Vec::new() },
         })
     }
 

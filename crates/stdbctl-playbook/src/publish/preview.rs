@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::migration::Difference;
+use crate::migration::{Difference, Severity};
 
 /// What publishing would do to one database.
 #[derive(Debug, Clone, Serialize)]
@@ -150,8 +150,19 @@ impl Preview {
             consents.extend(self.loses_data.clone().map(Consent::DeleteData));
         }
         if self.breaks_clients {
-            consents.push(Consent::BreakClients("clients that are out there stop working".to_owned()));
+            consents.push(Consent::BreakClients(self.broken()));
         }
         consents
+    }
+
+    /// What clients stop working of.
+    fn broken(&self) -> String {
+        let breaks =
+            self.differences.iter().filter(|difference| difference.severity == Severity::BreaksClients);
+        let what: Vec<&str> = breaks.map(|difference| difference.what.as_str()).collect();
+        match what.as_slice() {
+            [] => "clients that are out there stop working".to_owned(),
+            what => format!("clients that are out there stop working ({})", what.join("; ")),
+        }
     }
 }

@@ -89,12 +89,13 @@ pub(super) fn all_rows(rows: &BTreeMap<String, u64>) -> String {
 
 /// What going back to a snapshot loses.
 pub(super) fn rows_since(taken: &str, then: &BTreeMap<String, u64>, now: &BTreeMap<String, u64>) -> String {
+    let then = |table: &str| then.get(table).copied();
     let changed: Vec<_> = now
         .iter()
-        .map(|(table, now)| (table, *now, then.get(table).copied()))
-        .map(|(table, now, then)| match then {
-            Some(then) => format!("{table} has {} now and {then} then", counted(now)),
-            None => format!("{table} has {} now", counted(now)),
+        .filter(|(table, now)| then(table).unwrap_or(0) != **now)
+        .map(|(table, now)| match then(table) {
+            Some(then) => format!("{table} has {} now and {then} then", counted(*now)),
+            None => format!("{table} has {} now", counted(*now)),
         })
         .collect();
     let since = format!("all that was written since {} is lost", history::taken(taken));

@@ -28,7 +28,8 @@ see_unit() {
   rec unit "$(
     systemctl show -p LoadState,ActiveState,SubState,Result "$unit" 2>/dev/null | tr '\n' ' '
     printf '\n'
-    journalctl --no-pager -q -o cat -n 50 -u "$unit" 2>/dev/null | grep -a '[[:alpha:]]' | tail -n 5
+    journalctl --no-pager -q -o cat -n 50 -u "$unit" 2>/dev/null | grep -a '[[:alpha:]]' | tail -n 5 |
+      sed "s/$(printf '\033')\[[0-9;]*m//g"
   )"
 }
 
