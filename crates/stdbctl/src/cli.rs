@@ -1,5 +1,6 @@
 //! The command line. Doc comments here are the help texts.
 
+mod db;
 mod identity;
 mod init;
 mod publish;
@@ -13,6 +14,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::exit_code;
 use crate::pair::{Resolve, Setting};
 
+pub(crate) use db::{
+    DbArgs, DbCallArgs, DbDeleteArgs, DbListArgs, DbLogsArgs, DbPruneArgs, DbRenameArgs, DbSqlArgs, DbVerb, OneArgs,
+};
 pub(crate) use identity::IdentityArgs;
 pub(crate) use init::{InitArgs, Starter};
 pub(crate) use publish::{CheckArgs, ConsentArgs, PublishArgs, RollbackArgs};
@@ -55,6 +59,8 @@ pub(crate) enum Verb {
     /// Asks /v1/ping over HTTPS with a valid certificate for the name, upgrades a WebSocket, and makes sure
     /// that what must be closed is closed.
     Verify(VerifyArgs),
+    /// Look at, ask and change databases, as their owner
+    Db(DbArgs),
     /// Run one command on all hosts at once
     ///
     /// Runs as the login user. One argument is a line for the shell of that user; several are one command and

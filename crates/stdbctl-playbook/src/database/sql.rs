@@ -138,7 +138,7 @@ mod tests {
     fn what_changes_rows_says_how_many() {
         let answer = r#"[{"schema":{"elements":[]},"rows":[],"total_duration_micros":1,"stats":{"rows_inserted":1,"rows_deleted":0,"rows_updated":3}}]"#;
         let done = Given::Done(Done { inserted: 1, deleted: 0, updated: 3 });
-        assert_eq!(Given::read(answer).unwrap(), [done.clone()]);
+        assert_eq!(Given::read(answer).unwrap(), std::slice::from_ref(&done));
         assert_eq!(serde_json::to_string(&done).unwrap(), r#"{"inserted":1,"deleted":0,"updated":3}"#);
     }
 

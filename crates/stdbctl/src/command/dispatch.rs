@@ -2,7 +2,7 @@
 
 use tokio::runtime::{Builder, Runtime};
 
-use super::{completions, deploy, exec, identity, init, man, plan, publish, server_add, settings, tunnel, verify};
+use super::{completions, db, deploy, exec, identity, init, man, plan, publish, server_add, settings, tunnel, verify};
 use crate::cli::Verb;
 use crate::console::Console;
 use crate::error::{CliError, Context};
@@ -19,6 +19,7 @@ pub(crate) fn run(verb: Verb, console: &Console) -> Result<ExitCode, CliError> {
         Verb::Plan(args) => block_on(plan::run(args, console)),
         Verb::Publish(args) => block_on(publish::run(args, console)),
         Verb::Verify(args) => block_on(verify::run(args, console)),
+        Verb::Db(args) => block_on(db::run(args, console)),
         Verb::Exec(args) => block_on(exec::run(args, console)).map_err(exec::cut_off),
         Verb::Identity(args) => block_on(identity::run(args, console)),
         Verb::Tunnel(args) => block_on(tunnel::run(args, console)),

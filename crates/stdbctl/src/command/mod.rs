@@ -1,6 +1,7 @@
 //! The verbs, one file each.
 
 mod completions;
+mod db;
 mod deploy;
 pub(crate) mod dispatch;
 mod exec;

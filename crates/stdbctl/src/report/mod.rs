@@ -17,6 +17,7 @@ pub(crate) mod publication;
 pub(crate) mod reporter;
 pub(crate) mod screen;
 pub(crate) mod style;
+pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 
