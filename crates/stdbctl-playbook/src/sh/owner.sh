@@ -172,16 +172,6 @@ restore_public() {
   return 1
 }
 
-# as_server COMMAND...: as the owner of the configuration, so that no link below it leads root astray.
-as_server() {
-  server_user=$(stat -c %u "$root/config") && server_group=$(stat -c %g "$root/config") || return
-  [ "$server_user" != "$(id -u)" ] || {
-    "$@"
-    return
-  }
-  setpriv --reuid "$server_user" --regid "$server_group" --clear-groups -- "$@"
-}
-
 # json_text TEXT: as it stands between the quotes of a JSON string. TEXT has no control characters.
 json_text() {
   printf %s "$1" | sed 's/["\\]/\\&/g'

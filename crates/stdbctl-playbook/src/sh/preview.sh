@@ -34,8 +34,16 @@ see_unit() {
 }
 
 # preview: what the server would do with the module, and what it would do it to. With $payload the module comes on
-# standard input; it stays in the store if $keep says so.
+# standard input; it stays in the store if $keep says so. With $claims the owner's token is made first: it is missing, or
+# another key has signed it, and without it nothing can be asked.
 preview() {
+  [ -z "$claims" ] || {
+    eval "ensure_owner $claims" || {
+      rec unowned "$why"
+      return
+    }
+    ask_as "$owner" program "/v1/database/$database/sql" --data-binary 'select program_hash from st_module'
+  }
   file=$modules/$sha.wasm
   [ -z "$payload" ] || {
     file=$modules/.preview.$sha.$$

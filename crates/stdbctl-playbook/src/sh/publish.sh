@@ -263,8 +263,20 @@ undo_restore() {
   fi
 }
 
+# put_back: the old module, whatever it breaks. A server that plans migrations wants to be shown that its plan is known.
+put_back() {
+  way=
+  [ -z "$plans" ] || {
+    slowly request_as "$owner" "/v1/database/$database/pre_publish?style=NoColor&host_type=Wasm" -X POST \
+      -H 'Content-Type: application/wasm' -H 'Expect:' --data-binary "@$modules/$live_sha.wasm"
+    way=$(printf '%s' "$body" | sed -n 's/.*"token":"\(\(0x\)\{0,1\}[0-9a-f]\{64\}\)".*/\&policy=BreakClients\&token=\1/p')
+    [ -n "$way" ] || return
+  }
+  put "$live_sha" "$way"
+}
+
 undo_update() {
-  if [ -z "$cleared" ] && put "$live_sha" '&policy=BreakClients' && see_live && [ "$live" = "$live_before" ]; then
+  if [ -z "$cleared" ] && put_back && see_live && [ "$live" = "$live_before" ]; then
     how='the old module is live again'
     [ -z "$snapshot" ] || rm -rf "${snapshots:?}/$snapshot"
     [ -z "$payload" ] || forget "$sha"

@@ -20,6 +20,16 @@ take_answer() {
   esac
 }
 
+# as_server COMMAND...: as the owner of the configuration, so that no link below it leads root astray.
+as_server() {
+  server_user=$(stat -c %u "$root/config") && server_group=$(stat -c %g "$root/config") || return
+  [ "$server_user" != "$(id -u)" ] || {
+    "$@"
+    return
+  }
+  setpriv --reuid "$server_user" --regid "$server_group" --clear-groups -- "$@"
+}
+
 # request PATH [CURL ARGUMENT...]: leaves $status and $body. No answer at all is status 0, with curl's words.
 request() {
   path=$1
@@ -38,7 +48,7 @@ request_as() {
   shift
   {
     answer=$(
-      printf 'Authorization: Bearer %s\n' "$(cat "$tokens/$identity.jwt")" |
+      printf 'Authorization: Bearer %s\n' "$(as_server cat "$tokens/$identity.jwt")" |
         {
           path=$1
           shift
