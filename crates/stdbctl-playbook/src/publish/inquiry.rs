@@ -13,7 +13,7 @@ use super::error::PublishError;
 use super::history;
 use super::look;
 use super::preview::{CopyKind, SnapshotFacts};
-use crate::owner::Identity;
+use crate::owner::{Claims, Identity};
 use crate::schema::Definition;
 use crate::server::Answer;
 use crate::settings::Settings;
@@ -24,6 +24,8 @@ pub(super) struct Inquiry<'a> {
     pub(super) database_name: &'a str,
     pub(super) database: &'a Identity,
     pub(super) owner: &'a Identity,
+    /// What the owner's token is made from first, if it is not there or does not fit.
+    pub(super) claims: Option<Claims>,
     pub(super) sha256: &'a str,
     /// The module's bytes, if the server is to be asked and the host does not have them.
     pub(super) payload: Option<Arc<[u8]>>,
@@ -39,6 +41,8 @@ pub(super) struct Inquiry<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Answered {
     pub(super) migration: Option<ServerPlan>,
+    /// The server's hash of the module that is live, if the token had to be made to ask for it.
+    pub(super) live: Option<String>,
     pub(super) rows: BTreeMap<String, u64>,
     pub(super) room: Option<SnapshotFacts>,
     /// What the module is made of, if the host knows it.
@@ -87,7 +91,7 @@ impl Inquiry<'_> {
                 tokio::join!(biased; asking, preparing).0?
             }
         };
-        Answered::read(&records)
+        Answered::read(&records, self.database_name)
     }
 
     fn script(&self) -> String {
@@ -96,6 +100,7 @@ impl Inquiry<'_> {
         script.push_str(&assign("database", self.database.as_str()));
         script.push_str(&assign("database_le", &self.database.to_le_hex()));
         script.push_str(&assign("owner", self.owner.as_str()));
+        script.push_str(&assign("claims", &self.claims.as_ref().map(Claims::arguments).unwrap_or_default()));
         script.push_str(&assign("sha", self.sha256));
         let bytes = self.payload.as_ref().map_or(0, |bytes| bytes.len());
         // Writing to a string cannot fail.
@@ -112,8 +117,11 @@ impl Inquiry<'_> {
 }
 
 impl Answered {
-    fn read(records: &[Record]) -> Result<Self, PublishError> {
+    fn read(records: &[Record], database: &str) -> Result<Self, PublishError> {
         let text = |kind: &str| records.iter().find(|record| record.kind == kind).map(Record::text);
+        if let Some(why) = text("unowned") {
+            return Err(PublishError::Token { database: database.to_owned(), why });
+        }
         if let Some(why) = text("unreceived") {
             let hints = vec!["nothing was changed; make room on the host and run again".to_owned()];
             return Err(PublishError::Step { step: "upload".to_owned(), why, hints });
@@ -121,6 +129,7 @@ impl Answered {
         let migration = Answer::find(records, "migration").as_ref().map(ServerPlan::read).transpose()?;
         Ok(Self {
             migration,
+            live: Answer::find(records, "program").as_ref().and_then(look::live),
             rows: history::counts(text("rows").unwrap_or_default().lines()),
             room: text("room").as_deref().and_then(room),
             definition: text("schema").and_then(|schema| Definition::from_json(&schema).ok()),

@@ -132,7 +132,7 @@ impl Database {
 }
 
 /// The program hash in the answer about `st_module`.
-fn live(answer: &Answer) -> Option<String> {
+pub(super) fn live(answer: &Answer) -> Option<String> {
     let rows = answer.rows()?;
     let hash = rows.first()?.get(0)?.as_str()?;
     let digits = hash.strip_prefix("0x")?;

@@ -17,6 +17,8 @@ pub(super) struct Order {
     /// The functions of the script, and where the server is.
     front: String,
     schema_version: u32,
+    /// Whether the server plans migrations.
+    plans: bool,
     database: Option<Identity>,
     live: Option<String>,
     checks: Checks,
@@ -47,6 +49,7 @@ impl Order {
         Self {
             front: look::front(settings, &wish.name),
             schema_version: seen.schema_version(),
+            plans: seen.version.plans_migrations(),
             database: seen.database.as_ref().map(|database| database.identity.clone()),
             live: seen.database.as_ref().and_then(|database| database.live.clone()),
             checks: wish.checks.clone(),
@@ -76,6 +79,7 @@ impl Order {
         let mut script = self.front.clone();
         for (name, value) in [
             ("schema_version", self.schema_version.to_string()),
+            ("plans", flag(self.plans)),
             ("database", database.map(Identity::to_string).unwrap_or_default()),
             ("database_le", database.map(Identity::to_le_hex).unwrap_or_default()),
             ("owner", self.claims.identity.to_string()),
@@ -109,14 +113,15 @@ impl Order {
     fn query(&self) -> String {
         let mut query = String::new();
         // Writing to a string cannot fail.
-        if self.breaks_clients {
-            query.push_str("&policy=BreakClients");
-        }
         if self.clears {
             query.push_str("&clear=true");
         }
         if let Some(token) = self.migration_token.as_deref().filter(|token| is_hash(token)) {
             let _ = write!(query, "&token={token}");
+            // Servers that know of policies take this one with a token only.
+            if self.breaks_clients {
+                query.push_str("&policy=BreakClients");
+            }
         }
         query
     }

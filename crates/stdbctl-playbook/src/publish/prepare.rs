@@ -39,7 +39,7 @@ pub async fn prepare(
     check_name(&wish.name)?;
     let records = dialogue::look(&*host, &look::script(settings, &wish.name)).await?;
     let seen = Seen::read(&records)?;
-    let site = Site { name, settings, wish, seen, apply };
+    let mut site = Site { name, settings, wish, seen, apply };
     let token = site.seen.token(&wish.name)?;
     let target = site.target(&token)?;
     let operation = site.operation(&target);
@@ -54,6 +54,11 @@ pub async fn prepare(
         }
         Answered::default()
     };
+    // Known only now, if the token had to be made first.
+    site.learn_live(answered.live.clone());
+    if site.operation(&target) == Operation::Unchanged {
+        return Ok(site.unchanged(host, &target));
+    }
     Ok(site.prepared(host, target, operation, token, answered))
 }
 
@@ -83,6 +88,12 @@ impl Site<'_> {
 
     fn live_definition(&self) -> Option<&Definition> {
         self.seen.database.as_ref()?.definition.as_ref()
+    }
+
+    fn learn_live(&mut self, live: Option<String>) {
+        if let (Some(database), Some(live)) = (&mut self.seen.database, live) {
+            database.live = Some(live);
+        }
     }
 
     fn target(&self, token: &Token) -> Result<Target, PublishError> {
@@ -135,12 +146,16 @@ impl Site<'_> {
     /// What is left to ask, if anything is.
     fn inquiry<'i>(&'i self, target: &'i Target, operation: Operation, token: &Token) -> Option<Inquiry<'i>> {
         let database = self.seen.database.as_ref().filter(|_| operation != Operation::Create)?;
+        let claims = match token {
+            Token::Makeable(claims) if self.apply => Some(claims.clone()),
+            _ => None,
+        };
         // Without a token only the room can be seen.
-        let fits = *token == Token::Fits;
+        let fits = *token == Token::Fits || claims.is_some();
         let plans = fits && self.seen.version.plans_migrations();
         let compared = self.compare(target.definition.as_ref());
         let only_code = compared.as_ref().is_some_and(|compared| compared.tables_touched().is_empty());
-        if !plans && only_code {
+        if !plans && claims.is_none() && only_code {
             return None;
         }
         Some(Inquiry {
@@ -148,6 +163,7 @@ impl Site<'_> {
             database_name: &self.wish.name,
             database: &database.identity,
             owner: &database.owner,
+            claims,
             sha256: &target.sha256,
             payload: target.payload.clone().filter(|_| plans),
             keep: self.apply,
