@@ -83,9 +83,8 @@ pub(crate) async fn run(
     let (asker, questions) = Asker::channel();
     let approve = move |plans: Vec<HostPlan>| async move {
         let Approval::Asked(depth) = approval else { return true };
-        let asked = Asked::Confirm(question(&plans));
         match outline(&plans, depth) {
-            Ok(text) => asker.ask(text, asked).await,
+            Ok(text) => asker.ask(text, Asked::Confirm(question(&plans))).await,
             Err(_) => false,
         }
     };

@@ -8,7 +8,6 @@ use super::{SiteArgs, SshArgs};
 use crate::name::{DatabaseName, ShaPrefix};
 
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct PublishArgs {
     /// The module, as WebAssembly [default: built from the source in this folder]
     #[arg(value_name = "MODULE.wasm", conflicts_with = "rollback")]

@@ -59,7 +59,8 @@ pub(super) async fn run(args: PublishArgs, console: &Console) -> Result<ExitCode
         return Err(CliError::new(ExitCode::Interrupted, "not confirmed: nothing was changed"));
     }
     if let Some(error) = error::of_hosts(report.hosts.len(), report.failed()) {
-        return Err(error.excerpt(last_words(&report)));
+        let words = last_words(&report);
+        return Err(if words.is_empty() { error } else { error.excerpt(words) });
     }
     let pending = args.plan && args.detailed_exitcode && report.is_pending();
     Ok(if pending { ExitCode::Pending } else { ExitCode::Done })
@@ -95,17 +96,25 @@ fn write_previews(out: &mut dyn io::Write, report: &Report) -> io::Result<()> {
 /// The log has the previews already where something was to be published; the summary gets them in any case.
 fn write_github(out: &mut dyn io::Write, report: &Report, args: &PublishArgs) -> io::Result<()> {
     if args.plan {
-        previews(report).try_for_each(|preview| write!(out, "{}", folded(preview)))?;
+        previews(report).try_for_each(|preview| write!(out, "{}", preview::folded(preview)))?;
         report.failed().iter().try_for_each(|host| github::error(out, host.host, &host.cause))?;
     }
-    let failed =
-        report.failed().into_iter().map(|host| markdown::failure(args.name.as_str(), host.host, &host.cause));
-    let markdown: String = failed.chain(previews(report).map(markdown::text)).collect();
+    for host in &report.hosts {
+        if let (Some(preview), Some(published)) = (host.preview(), &host.published) {
+            publication::write(&mut github::Inert::new(&mut *out), preview, published, host.seconds, &[])?;
+        }
+    }
+    let markdown: String = report.hosts.iter().map(|host| markdown_of(host, args.name.as_str())).collect();
     github::append(github::summary_file().as_deref(), &markdown)
 }
 
-fn folded(preview: &Preview) -> String {
-    github::folded(&preview::headline(preview), &preview::text(preview))
+fn markdown_of(host: &HostReport, database: &str) -> String {
+    let preview = host.preview().map(markdown::text).unwrap_or_default();
+    let failure = host
+        .failure
+        .as_ref()
+        .map(|failure| markdown::failure(database, &host.name, &error::in_one_line(failure)));
+    preview + &failure.unwrap_or_default()
 }
 
 fn write_host(

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use stdbctl_playbook::publish::{Operation, Preview};
+use stdbctl_playbook::publish::{Operation, Preview, Source};
 
 use super::clean;
 use super::preview::{CODE_ONLY, danger, facts, is_code_only, meaning, operation, sign};
@@ -63,21 +63,20 @@ fn differences(preview: &Preview) -> String {
 
 fn details(preview: &Preview) -> String {
     let of_differences = preview.differences.iter().flat_map(|difference| {
-        let what = clean::line(&difference.what);
-        difference.details.iter().map(move |detail| format!("- {}: {}", code(&what), code(detail)))
+        let what = code(&difference.what);
+        difference.details.iter().map(move |detail| format!("- {what}: {}", code(detail)))
     });
-    let plan: Vec<_> = preview
-        .plan_lines
-        .iter()
-        .map(|line| format!("    {}", clean::text(line).replace('\n', " ")))
-        .collect();
-    let notes = preview.notes.iter().map(|note| format!("- {}", code(note)));
-    folded("Details", of_differences.collect())
-        + &folded("The server's own plan", plan)
-        + &folded("How far this goes", notes.collect())
+    let details: Vec<_> = of_differences.collect();
+    let plan = preview.plan_lines.iter().map(|line| format!("    {}", clean::text(line).replace('\n', " ")));
+    // Without a server's plan these lines are the same differences once more.
+    let plan: Vec<_> = plan.filter(|_| preview.source == Source::Server).collect();
+    let notes: Vec<_> = preview.notes.iter().map(|note| format!("- {}", code(note))).collect();
+    folded("Details", &details)
+        + &folded("The server's own plan", &plan)
+        + &folded("How far this goes", &notes)
 }
 
-fn folded(title: &str, lines: Vec<String>) -> String {
+fn folded(title: &str, lines: &[String]) -> String {
     if lines.is_empty() {
         return String::new();
     }

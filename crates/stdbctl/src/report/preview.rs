@@ -1,14 +1,14 @@
 //! What publishing would do to a database, for people: all of it, at a glance, on 80 columns.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use anstyle::Style;
 use stdbctl_playbook::migration::{Difference, Severity};
 use stdbctl_playbook::publish::{Consent, CopyKind, Operation, Preview, RestoreFacts, SnapshotFacts, Source};
 
-use super::clean;
 use super::style::{BAD, GOOD, LOUD, QUIET, size};
+use super::{clean, github};
 
 /// The width of what is written, in columns.
 const WIDTH: usize = 80;
@@ -19,8 +19,19 @@ const SHORT: usize = 12;
 
 /// A preview, ready for a terminal. Of a module that is live already that is one line.
 pub(crate) fn text(preview: &Preview) -> String {
+    let (database, host) = (clean::line(&preview.database), clean::line(&preview.host));
+    let operation = operation(preview);
+    format!("{LOUD}{database}{LOUD:#} on {LOUD}{host}{LOUD:#}: {operation}\n{}", body(preview))
+}
+
+/// A preview as a group in the log of a GitHub Actions job.
+pub(crate) fn folded(preview: &Preview) -> String {
+    let (database, host) = (clean::line(&preview.database), clean::line(&preview.host));
+    github::folded(&format!("{database} on {host}: {}", operation(preview)), &body(preview))
+}
+
+fn body(preview: &Preview) -> String {
     let mut page = Page::default();
-    page.headline(preview);
     if !is_unchanged(preview) {
         page.warnings(preview);
         page.differences(preview);
@@ -33,12 +44,6 @@ pub(crate) fn text(preview: &Preview) -> String {
 /// Whether nothing would be done.
 pub(crate) fn is_unchanged(preview: &Preview) -> bool {
     preview.operation == Operation::Unchanged
-}
-
-/// `game on web1: a new module`.
-pub(crate) fn headline(preview: &Preview) -> String {
-    let (database, host) = (clean::line(&preview.database), clean::line(&preview.host));
-    format!("{database} on {host}: {}", operation(preview))
 }
 
 /// What is done, in a few words.
@@ -160,11 +165,6 @@ struct Page {
 }
 
 impl Page {
-    fn headline(&mut self, preview: &Preview) {
-        let (database, host) = (clean::line(&preview.database), clean::line(&preview.host));
-        self.push(&format!("{LOUD}{database}{LOUD:#} on {LOUD}{host}{LOUD:#}: {}", operation(preview)));
-    }
-
     /// What must be known before anything else is read.
     fn warnings(&mut self, preview: &Preview) {
         if let Some(reason) = &preview.manual {
@@ -177,13 +177,15 @@ impl Page {
     }
 
     fn differences(&mut self, preview: &Preview) {
+        let mut said = BTreeSet::new();
         for difference in &preview.differences {
             let (sign, style) = (sign(difference), style(difference.severity));
             let what = clean::line(&difference.what);
             let what =
                 meaning(difference.severity).map_or(what.clone(), |meaning| format!("{what}: {meaning}"));
             self.hanging(&format!("{style}{sign}{style:#}"), 1, &what);
-            for detail in &difference.details {
+            // What holds of several is said of the first.
+            for detail in difference.details.iter().filter(|detail| said.insert(detail.as_str())) {
                 self.hanging("   ", 3, &clean::line(detail));
             }
         }

@@ -6,8 +6,8 @@ use super::hosts::HostReport;
 use crate::cli::{Format, PublishArgs};
 use crate::console::Console;
 use crate::error::CliError;
+use crate::report::preview;
 use crate::report::style::count;
-use crate::report::{github, preview};
 use crate::run::{Asked, Asker};
 
 /// Who says whether it is published.
@@ -55,9 +55,7 @@ fn shown(hosts: &[HostReport], console: &Console, approval: Approval) -> String 
     let changing = previews.filter(|preview| !preview::is_unchanged(preview));
     match console.format {
         Format::Json => String::new(),
-        Format::Github => changing
-            .map(|preview| github::folded(&preview::headline(preview), &preview::text(preview)))
-            .collect(),
+        Format::Github => changing.map(preview::folded).collect(),
         Format::Human if console.quiet && approval == Approval::Given => String::new(),
         Format::Human => changing.map(preview::text).collect::<Vec<_>>().join("\n"),
     }

@@ -1,6 +1,6 @@
 //! What is to be published, as far as this machine can tell: all that is refused here costs no connection.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use stdbctl_playbook::module::Module;
@@ -36,9 +36,11 @@ pub(super) async fn read(args: &PublishArgs, console: &Console) -> Result<Wish, 
 }
 
 async fn module(path: Option<&Path>, console: &Console) -> Result<Module, CliError> {
-    let path = match path {
-        Some(path) => path.to_owned(),
-        None => source::build(Path::new("."), console).await?,
+    let path = if let Some(path) = path {
+        path.to_owned()
+    } else {
+        let folder = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+        source::build(&folder, console).await?
     };
     // What the module has to say of itself may take it a while.
     let read = tokio::task::spawn_blocking(move || Module::read(&path)).await;
