@@ -9,7 +9,8 @@ use crate::cli::Cli;
 const README: &str = include_str!("../../../README.md");
 
 /// What stands for something else in it.
-const PLACEHOLDERS: [(&str, &str); 3] = [("VERB", "deploy"), ("SHELL", "bash"), ("COMMAND", "uptime")];
+const PLACEHOLDERS: [(&str, &str); 4] =
+    [("VERB", "deploy"), ("SHELL", "bash"), ("COMMAND", "uptime"), ("NAME", "my-game")];
 
 /// Every `stdbctl ...` of the README: indented lines, and what is set as code in its text.
 fn commands() -> Vec<String> {
