@@ -96,6 +96,7 @@ attempt() { # FLAG...
   end_if_interrupted
   : >"$secrets/errors"
   : >"$secrets/cause"
+  rm -f "$summary"
   show <"$secrets/output" &
   filter=$!
   (GITHUB_STEP_SUMMARY=$summary become_stdbctl --output github "$@") >"$secrets/output" 2>&1 &

@@ -37,7 +37,7 @@ case $code in
   0) echo '### Published' >>"$GITHUB_STEP_SUMMARY" ;;
   hang) exec perl -e '$SIG{INT} = sub { exit 130 }; sleep 60' ;;
   2) echo 'error: wrong usage' >&2 ;;
-  *) echo '::error title=web.example::another run holds the lock: ada@laptop' ;;
+  *) echo '### Locked' >>"$GITHUB_STEP_SUMMARY"; echo '::error title=web.example::another run holds the lock: ada@laptop' ;;
 esac
 exit "$code"
 "#;
@@ -305,6 +305,7 @@ fn who_comes_second_waits_for_a_bounded_time() {
     let run = bench.job(Trigger::Push, &[]);
     run.ended(0, "::notice title=web.example::another run holds the lock: ada@laptop");
     assert!(!run.log.contains("::error"), "it ended well\n{}", run.log);
+    assert_eq!(run.summary, "### Published\n");
 
     bench.ends_with("7\n7\n7\n7\n7\n");
     let run = bench.job(Trigger::Push, &[("wait", "1")]);
