@@ -73,6 +73,9 @@ pub enum DatabaseError {
     /// The server is too old to lock databases.
     #[error("SpacetimeDB {0} cannot lock databases: 2.2.0 is the first that can")]
     CannotLock(Version),
+    /// The answer is longer than is handed on, in bytes.
+    #[error("the answer is longer than {0} bytes")]
+    TooLong(String),
     /// The answer to SQL is not what it should be.
     #[error("the server's answer cannot be read")]
     Sql(#[source] serde_json::Error),
@@ -95,6 +98,7 @@ impl DatabaseError {
                 "`stdbctl identity` on this host shows which tokens there are, and adopts or repairs them"
             }
             Self::NoReducer { .. } => "`stdbctl db describe` shows which reducers there are",
+            Self::TooLong(_) => "ask for fewer rows or columns: `limit 1000` at the end of a query does",
             Self::Locked(_) => "`stdbctl db unlock` takes the lock away",
             Self::CannotLock(_) => {
                 "`stdbctl db delete` asks for the database's name before it deletes anything"
@@ -172,7 +176,8 @@ impl Named<'_> {
         for number in 0..statements.len() {
             let answer = find(&records, &format!("sql{number}"), "what the statement gave")?;
             if !answer.is_success() {
-                return Ok(Results { given, failed: Some(DatabaseError::of(&answer)) });
+                let failed = too_long(&records).unwrap_or_else(|| DatabaseError::of(&answer));
+                return Ok(Results { given, failed: Some(failed) });
             }
             given.extend(Given::read(&answer.body).map_err(DatabaseError::Sql)?);
         }
@@ -197,7 +202,7 @@ impl Named<'_> {
             200..300 => Ok(answer.body),
             404 => Err(DatabaseError::NoReducer { reducer: reducer.to_owned(), words: words(&answer) }),
             530 => Err(DatabaseError::Reducer { reducer: reducer.to_owned(), words: words(&answer) }),
-            _ => Err(DatabaseError::of(&answer)),
+            _ => Err(too_long(&records).unwrap_or_else(|| DatabaseError::of(&answer))),
         }
     }
 
@@ -380,6 +385,11 @@ fn identity_in(json: &serde_json::Value, field: &str) -> Option<Identity> {
 
 fn find(records: &[Record], name: &str, what: &'static str) -> Result<Answer, DatabaseError> {
     Answer::find(records, name).ok_or(DatabaseError::Missing(what))
+}
+
+fn too_long(records: &[Record]) -> Option<DatabaseError> {
+    let record = records.iter().find(|record| record.kind == "too_long")?;
+    Some(DatabaseError::TooLong(record.text()))
 }
 
 /// The lines `COUNT TABLE` of the record `rows`.

@@ -21,6 +21,7 @@ say() {
   shift 3
   head -c "$length" | {
     request_as "$owner" "$path" --data-binary @- "$@"
+    [ "${#body}" -le "$most" ] || rec too_long "$most"
     hand_on "$name"
     [ "$status" -ge 200 ] && [ "$status" -lt 300 ]
   }

@@ -52,10 +52,8 @@ pub(super) async fn run(args: DbDeleteArgs, console: &Console) -> Result<ExitCod
 }
 
 fn warning(name: &str, host: &str, rows: &BTreeMap<String, u64>) -> String {
-    format!(
-        "{LOUD}{name}{LOUD:#} on {host} {BAD}will be deleted{BAD:#}, with {}. There is no way back.\n",
-        sum(rows)
-    )
+    let rows = sum(rows);
+    format!("{LOUD}{name}{LOUD:#} on {host}: {BAD}{rows} will be deleted{BAD:#}. There is no way back.\n")
 }
 
 /// `14 rows in 2 tables`.
@@ -74,7 +72,7 @@ mod tests {
         let text = warning("game", "ubuntu@a", &rows);
         assert_eq!(
             anstream::adapter::strip_str(&text).to_string(),
-            "game on ubuntu@a will be deleted, with 14 rows in 2 tables. There is no way back.\n"
+            "game on ubuntu@a: 14 rows in 2 tables will be deleted. There is no way back.\n"
         );
     }
 }
