@@ -66,6 +66,11 @@ impl Enclave {
         &self.operator
     }
 
+    /// Where all is that the host has in `/run` and `/var/lib`.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// What the host has in `/var/lib/stdbctl`.
     pub fn state(&self) -> PathBuf {
         self.directory.path().join("lib/stdbctl")

@@ -69,8 +69,13 @@ pub(super) fn about(named: &Named, database: Option<&Database>, mut reply: Reply
         reply.body.replace("\"domain\":\"game\"", &domain).replace(GAME, &named.identity.to_string());
     if let Some(database) = database {
         reply.body = reply.body.replace(OWNER, &database.owner.to_string());
-        reply.body = reply.body.replace(&Module::V1.program_hash(), &database.first.program_hash());
     }
+    reply
+}
+
+pub(super) fn facts(database: &Database) -> Reply {
+    let mut reply = recorded("30");
+    reply.body = reply.body.replace(&Module::V1.program_hash(), &database.first.program_hash());
     reply
 }
 

@@ -6,8 +6,8 @@ use std::fs::File;
 use std::sync::Arc;
 
 use crate::replay::answers::{
-    Caller, EVIL, GAME, Named, OWNER, about, addressed_to, forbidden, is_name, logs, not_wasm, of_game,
-    only_wasm, preview, query, recorded, schema,
+    Caller, EVIL, GAME, Named, OWNER, about, addressed_to, facts, forbidden, is_name, logs, not_wasm,
+    of_game, only_wasm, preview, query, recorded, schema,
 };
 use crate::replay::http::{Reply, Request};
 use crate::replay::identity::{Identity, Keys, Refusal};
@@ -83,6 +83,21 @@ impl World {
         let database = self.names.get(name).and_then(|identity| self.databases.get_mut(identity));
         if let Some(database) = database {
             database.locked = locked;
+        }
+    }
+
+    /// Makes a database somebody else's, without anyone asking.
+    pub fn give(&mut self, name: &str, owner: Identity) {
+        let database = self.names.get(name).and_then(|identity| self.databases.get_mut(identity));
+        if let Some(database) = database {
+            database.owner = owner;
+        }
+    }
+
+    /// Deletes a database without anyone asking. Its name stays taken.
+    pub fn remove(&mut self, name: &str) {
+        if let Some(identity) = self.names.get(name) {
+            self.databases.remove(identity);
         }
     }
 
@@ -210,7 +225,7 @@ impl World {
             ("PUT", []) => self.publish_over(&named, &database, request, caller)?,
             ("PUT", ["reset"]) => self.reset(&named, &database, request, caller)?,
             ("POST", ["pre_publish"]) => preview(&named, &database, request, caller)?,
-            ("GET", []) => recorded("30"),
+            ("GET", []) => facts(&database),
             ("GET", ["identity"]) => recorded("32"),
             ("GET", ["names"]) => self.names_of(named.identity),
             ("GET", ["schema"]) => schema(database.module, &request.parameter("version")?)?,
