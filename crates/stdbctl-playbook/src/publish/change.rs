@@ -31,7 +31,8 @@ pub async fn carry_out(
     let mut progress = Progress::new(&prepared.preview.host, events, total);
     let records =
         dialogue::change(&*prepared.host, who, &script, payloads, |record| progress.take(record)).await;
-    progress.leave_out(prepared.plan.changes.iter().map(|change| change.task.as_str()));
+    let tasks = prepared.plan.changes.iter().map(|change| change.task.as_str());
+    progress.leave_out(tasks, records.is_ok());
     Ended::read(&records?).result(prepared)
 }
 
@@ -87,11 +88,11 @@ impl<'a> Progress<'a> {
         self.events.send(EventKind::TaskFinished { host, task: task.to_owned(), outcome, seconds });
     }
 
-    /// The steps that were never begun.
-    fn leave_out<'t>(&mut self, tasks: impl Iterator<Item = &'t str>) {
+    /// The steps whose end was not told. Of a script that was heard to its end, they were never begun.
+    fn leave_out<'t>(&mut self, tasks: impl Iterator<Item = &'t str>, heard: bool) {
         for task in tasks {
             if !self.ended.contains(task) {
-                let why = if self.begun.contains_key(task) { "its end is not known" } else { "not begun" };
+                let why = if heard { "not begun" } else { "what became of it is not known" };
                 self.end(task, Outcome::Skipped { why: why.to_owned() });
             }
         }

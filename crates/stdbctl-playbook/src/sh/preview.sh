@@ -52,6 +52,7 @@ preview() {
       return
     }
   }
+  status=200
   [ -z "$plans" ] || {
     patience=600
     with_ticks request_as "$owner" "/v1/database/$database/pre_publish?style=NoColor&host_type=Wasm" -X POST \
@@ -59,7 +60,11 @@ preview() {
     patience=
     hand_on migration
   }
-  if [ -n "$payload" ] && [ -n "$keep" ]; then store "$file" "$sha" ''; elif [ -n "$payload" ]; then rm -f "$file"; fi
+  if [ -n "$payload" ] && [ "$keep $status" = 'yes 200' ]; then
+    store "$file" "$sha" ''
+  elif [ -n "$payload" ]; then
+    rm -f "$file"
+  fi
   rec rows "$(count_rows)"
   rec schema "$(cat "$modules/$sha.schema.json" 2>/dev/null)"
   see_room

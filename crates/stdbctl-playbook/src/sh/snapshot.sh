@@ -37,11 +37,13 @@ is_of_database() {
 
 # room_for DIRECTORY: leaves $needed and $free, in bytes, and $kind: reflink or copy.
 room_for() {
+  room=$root/snapshots
+  [ -d "$room" ] || room=$root
   needed=$(du -s --block-size=1 "$1" | cut -f 1)
-  free=$(df -P --block-size=1 "$root" | awk 'END { print $4 }')
+  free=$(df -P --block-size=1 "$room" | awk 'END { print $4 }')
   kind=copy
-  [ "$(stat -c %d "$root")" != "$(stat -c %d "$1")" ] ||
-    case $(stat -f -c %T "$root") in btrfs | xfs) kind=reflink ;; esac
+  [ "$(stat -c %d "$room")" != "$(stat -c %d "$1")" ] ||
+    case $(stat -f -c %T "$room") in btrfs | xfs) kind=reflink ;; esac
 }
 
 # see_room: the record `room`.
@@ -55,7 +57,7 @@ see_room() {
 ensure_room() {
   room_for "$1"
   [ "$kind" = copy ] && [ "$free" -lt $((needed + 67108864)) ] || return 0
-  why="a copy of the data takes $((needed / 1048576 + 1)) MiB, and below $root are $((free / 1048576)) MiB free"
+  why="a copy of the data takes $((needed / 1048576 + 1)) MiB, and below $room are $((free / 1048576)) MiB free"
   return 1
 }
 
