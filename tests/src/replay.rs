@@ -152,6 +152,8 @@ impl Drop for ReplayServer {
         if let Some(thread) = self.thread.take() {
             drop(thread.join());
         }
+        // A connection that ends a moment later still holds the files, and the process may be gone by then.
+        drop(std::fs::remove_dir_all(self.root.path()));
     }
 }
 
