@@ -220,6 +220,11 @@ pub enum Trigger {
     Other(&'static str),
 }
 
+/// Inputs by name.
+pub fn inputs(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
 /// A job whose one step uses the action.
 pub struct Job<'a> {
     /// Where it runs.

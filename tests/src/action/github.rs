@@ -3,9 +3,16 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::inputs;
+use crate::deadline::finish;
 
 /// The job's token.
 pub const TOKEN: &str = "ghs_0123456789abcdef";
@@ -59,8 +66,28 @@ impl Github {
         format!("http://{}{path}", self.address)
     }
 
-    /// Offers a file to download.
-    pub fn offer(&self, path: &str, content: Vec<u8>) {
+    /// Offers a binary as a release of this version for this machine, and returns the inputs that install it.
+    ///
+    /// # Panics
+    /// When it cannot be packed.
+    pub fn release(&self, version: &str, binary: &Path) -> BTreeMap<String, String> {
+        let folder = TempDir::new().unwrap_or_else(|error| panic!("{error}"));
+        let name = format!("stdbctl-{version}-{}-unknown-linux-gnu.tar.gz", std::env::consts::ARCH);
+        let pack = "install -m 755 \"$1\" stdbctl && tar -c stdbctl | gzip -1 >\"$2\" && sha256sum \"$2\" >SHA256SUMS";
+        let mut command = Command::new("sh");
+        command.args(["-c", pack, "sh"]).arg(binary).arg(&name).current_dir(folder.path());
+        let packed = finish(&mut command, Duration::from_secs(60));
+        assert!(packed.status.success(), "{}", packed.stderr);
+        let read =
+            |file: &str| std::fs::read(folder.path().join(file)).unwrap_or_else(|error| panic!("{error}"));
+        let sums = read("SHA256SUMS");
+        let sha256 = String::from_utf8_lossy(&sums).split(' ').next().unwrap_or_default().to_owned();
+        self.offer(&format!("/download/v{version}/{name}"), read(&name));
+        self.offer(&format!("/download/v{version}/SHA256SUMS"), sums);
+        inputs(&[("sha256", &sha256), ("download-url", &self.url("/download"))])
+    }
+
+    fn offer(&self, path: &str, content: Vec<u8>) {
         lock(&self.state).files.insert(path.to_owned(), content);
     }
 
