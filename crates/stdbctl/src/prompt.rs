@@ -32,7 +32,7 @@ pub(crate) async fn type_name(
         screen.suspend(|| {
             anstream::stderr().write_all(text.as_bytes())?;
             let typed = Input::<String>::new().with_prompt(question).allow_empty(true).interact_text();
-            typed.map(|typed| typed.trim() == name).map_err(|dialoguer::Error::IO(error)| error)
+            answered(typed.map(|typed| typed.trim() == name))
         })
     });
     answer.await.map_err(io::Error::other)?
@@ -63,6 +63,14 @@ fn ask(screen: &MultiProgress, text: &str, question: String) -> io::Result<bool>
     screen.suspend(|| {
         anstream::stderr().write_all(text.as_bytes())?;
         let asked = Confirm::new().with_prompt(question).default(false).wait_for_newline(true).interact();
-        asked.map_err(|dialoguer::Error::IO(error)| error)
+        answered(asked)
+    })
+}
+
+/// A question that was interrupted keeps its line to itself.
+fn answered(answer: dialoguer::Result<bool>) -> io::Result<bool> {
+    answer.map_err(|dialoguer::Error::IO(error)| {
+        drop(writeln!(anstream::stderr()));
+        error
     })
 }

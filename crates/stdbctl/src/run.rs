@@ -1,6 +1,7 @@
 //! One run of the engine, with somebody watching: its events shown, its question asked, Ctrl-C heard.
 
 use std::io::{self, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::MultiProgress;
 use stdbctl_engine::event::{Event, Sender};
@@ -81,25 +82,33 @@ pub(crate) async fn run(
 ) -> Result<Report, CliError> {
     let (sender, events) = Sender::channel();
     let (asker, questions) = Asker::channel();
-    let approve = move |plans: Vec<HostPlan>| async move {
-        let Approval::Asked(depth) = approval else { return true };
-        match outline(&plans, depth) {
-            Ok(text) => asker.ask(text, Asked::Confirm(question(&plans))).await,
-            Err(_) => false,
+    let begun = AtomicBool::new(false);
+    let approve = |plans: Vec<HostPlan>| {
+        let begun = &begun;
+        async move {
+            let yes = match approval {
+                Approval::Given => true,
+                Approval::Asked(depth) => match outline(&plans, depth) {
+                    Ok(text) => asker.ask(text, Asked::Confirm(question(&plans))).await,
+                    Err(_) => false,
+                },
+            };
+            begun.store(yes, Ordering::Relaxed);
+            yes
         }
     };
-    let applies = options.apply;
     let engine = stdbctl_engine::run::run(jobs, options, sender, approve);
-    watched(engine, applies, events, questions, reporter, screen).await
+    watched(engine, &begun, events, questions, reporter, screen).await
 }
 
-/// Runs something that emits events and asks questions, with somebody watching.
+/// Runs something that emits events and asks questions, with somebody watching. It says when it has `begun` to change
+/// hosts.
 ///
 /// # Errors
 /// If the operator interrupts.
 pub(crate) async fn watched<T>(
     run: impl Future<Output = T>,
-    applies: bool,
+    begun: &AtomicBool,
     events: mpsc::UnboundedReceiver<Event>,
     questions: mpsc::Receiver<Question>,
     mut reporter: Box<dyn Reporter>,
@@ -108,7 +117,7 @@ pub(crate) async fn watched<T>(
     let watched = async { tokio::join!(run, watch(events, questions, &mut *reporter, screen)) };
     tokio::select! {
         (result, ()) = watched => Ok(result),
-        _ = tokio::signal::ctrl_c() => Err(if applies { cut_off() } else { interrupted() }),
+        _ = tokio::signal::ctrl_c() => Err(if begun.load(Ordering::Relaxed) { cut_off() } else { interrupted() }),
     }
 }
 

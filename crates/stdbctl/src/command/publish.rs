@@ -6,6 +6,7 @@ mod next;
 mod wish;
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 use stdbctl_engine::event::{RunStats, Sender};
@@ -47,11 +48,15 @@ pub(super) async fn run(args: PublishArgs, console: &Console) -> Result<ExitCode
 
     let (sender, events) = Sender::channel();
     let (asker, questions) = Asker::channel();
-    let approve = async |hosts: &[HostReport]| approval.seek(hosts, console, &asker).await;
+    let begun = AtomicBool::new(false);
+    let approve = async |hosts: &[HostReport]| {
+        let yes = approval.seek(hosts, console, &asker).await;
+        begun.store(yes, Ordering::Relaxed);
+        yes
+    };
     let publishing = hosts::run(jobs, &wish, &options, sender, approve);
     let reporter = reporter(&args, console);
-    let report =
-        run::watched(publishing, options.apply, events, questions, reporter, &console.screen).await?;
+    let report = run::watched(publishing, &begun, events, questions, reporter, &console.screen).await?;
 
     written(write(&report, &args, console))?;
     console.show_cost(&report.stats);

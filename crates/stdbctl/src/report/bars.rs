@@ -154,7 +154,8 @@ fn activity(host: &HostLedger) -> String {
     let titles = titles.join(", ");
     let Some(sending) = host.sending else { return titles };
     let rate = sending.rate().map(|rate| format!(", {}/s", size(rate))).unwrap_or_default();
-    format!("{titles} ({} % sent{rate})", sending.percent())
+    // The figures first: on a narrow terminal the line is cut.
+    format!("{} % sent{rate}: {titles}", sending.percent())
 }
 
 fn style(template: &str) -> ProgressStyle {
