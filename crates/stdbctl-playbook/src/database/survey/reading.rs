@@ -177,14 +177,18 @@ impl Finder {
         let json: Value = serde_json::from_str(body).ok()?;
         let owner = identity_in(&json, "owner_identity")?;
         let program = self.programs.get(identity).and_then(|(_, body)| program(body));
-        let past = self.past(identity, program.as_deref());
+        let program_of = program.as_deref();
+        let own = program_of.and_then(|program| past(self.history.get(identity.as_str())?, program));
+        let any =
+            program_of.and_then(|program| self.history.values().find_map(|history| past(history, program)));
         Some(Database {
             names: self.names.get(identity).map(|(_, body)| names(body)).unwrap_or_default(),
             identity: identity.clone(),
             token: self.token(&owner),
             owner,
-            sha256: past.as_ref().map(|(_, sha256)| sha256.clone()),
-            published: past.map(|(time, _)| time),
+            // The same module may have been published to another database.
+            sha256: own.as_ref().or(any.as_ref()).map(|(_, sha256)| sha256.clone()),
+            published: own.map(|(time, _)| time),
             program,
             replica: None,
             bytes: None,
@@ -204,17 +208,16 @@ impl Finder {
                 .map_or(Token::Unknown, |foreign| Token::Elsewhere(foreign.path.clone())),
         }
     }
+}
 
-    /// When the program that runs was published from here, and its sha256.
-    fn past(&self, identity: &Identity, program: Option<&str>) -> Option<(i64, String)> {
-        let lines = self.history.get(identity.as_str())?.lines().rev();
-        let read = |line: &str| {
-            let mut words = line.split(' ');
-            let (time, sha256, hash) = (words.next()?.parse().ok()?, words.next()?, words.next()?);
-            (Some(hash.trim_start_matches("0x")) == program).then(|| (time, sha256.to_owned()))
-        };
-        lines.into_iter().find_map(read)
-    }
+/// When a program was last published, by one database's history, and its sha256.
+fn past(history: &str, program: &str) -> Option<(i64, String)> {
+    let read = |line: &str| {
+        let mut words = line.split(' ');
+        let (time, sha256, hash) = (words.next()?.parse().ok()?, words.next()?, words.next()?);
+        (hash.trim_start_matches("0x") == program).then(|| (time, sha256.to_owned()))
+    };
+    history.lines().rev().find_map(read)
 }
 
 fn names(body: &str) -> Vec<String> {

@@ -101,6 +101,16 @@ fn orphans_are_those_of_databases_that_are_gone_or_live_elsewhere() {
     assert_eq!(unknown, ["9", "lost+found"]);
 }
 
+#[test]
+fn a_module_is_known_by_its_sha256_wherever_it_was_published() {
+    let mut records = host();
+    records.retain(|record| !record.kind.starts_with("history:"));
+    records.push(record(&format!("history:{GONE}"), &format!("1795190467 cc 0x{PROGRAM} ada@laptop\n")));
+    let survey = survey(&records).unwrap();
+    let game = survey.databases.iter().find(|database| database.identity.as_str() == GAME).unwrap();
+    assert_eq!((game.sha256.as_deref(), game.published), (Some("cc"), None));
+}
+
 /// The same host with one record changed.
 fn changed(kind: &str, text: &str) -> Survey {
     let mut records = host();

@@ -77,7 +77,7 @@ impl Form {
     }
 
     fn table(&self, databases: &[Database]) -> Table {
-        let head = ["NAME", "IDENTITY", "OWNER", "MODULE", "SIZE", "PUBLISHED"];
+        let head = ["NAME", "IDENTITY", "OWNER", "MODULE", "SIZE", "PUBLISHED (UTC)"];
         let mut table = Table::new(head);
         if self.whole {
             table = table.keep_whole();
