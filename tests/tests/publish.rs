@@ -1,6 +1,6 @@
 //! Modules on a real server: published, refused, taken back, and never with a row lost that was not given up.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
 use std::path::PathBuf;
 use std::time::Duration;

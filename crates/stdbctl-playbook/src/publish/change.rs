@@ -11,6 +11,7 @@ use stdbctl_engine::host::Stdin;
 use super::error::PublishError;
 use super::history;
 use super::log;
+use super::preview::Operation;
 use super::{Prepared, Published};
 use crate::server::Answer;
 
@@ -33,7 +34,7 @@ pub async fn carry_out(
         dialogue::change(&*prepared.host, who, &script, payloads, |record| progress.take(record)).await;
     let tasks = prepared.plan.changes.iter().map(|change| change.task.as_str());
     progress.leave_out(tasks, records.is_ok());
-    Ended::read(&records?).result(prepared)
+    Ended::read(&records?).result(prepared.preview.operation)
 }
 
 /// What has been told of the steps so far.
@@ -130,12 +131,12 @@ impl Ended {
         }
     }
 
-    fn result(self, prepared: &Prepared) -> Result<Published, PublishError> {
+    fn result(self, operation: Operation) -> Result<Published, PublishError> {
         let recent = || log::since_begun(&self.log);
         match self.how.as_str() {
             "done" => Ok(Published {
                 identity: self.identity.clone().unwrap_or_default(),
-                operation: prepared.preview.operation,
+                operation,
                 rows: self.rows.clone(),
                 locked: self.locked,
                 log: recent(),
@@ -162,3 +163,7 @@ impl Ended {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "change_tests.rs"]
+mod tests;

@@ -169,3 +169,7 @@ fn room(text: &str) -> Option<SnapshotFacts> {
     let kind = if words.next()? == "reflink" { CopyKind::Reflink } else { CopyKind::Copy };
     Some(SnapshotFacts { bytes, free, kind })
 }
+
+#[cfg(test)]
+#[path = "inquiry_tests.rs"]
+mod tests;

@@ -180,3 +180,7 @@ fn down(health: &Answer, records: &[Record]) -> PublishError {
     };
     PublishError::Down { why, log: lines.map(str::to_owned).collect() }
 }
+
+#[cfg(test)]
+#[path = "look_tests.rs"]
+mod tests;

@@ -97,7 +97,7 @@ impl Order {
             ("cleared", flag(self.clears)),
             ("tables", self.tables.join(" ")),
             ("restore_from", text(&self.restore_from)),
-            ("check_reducer", text(&self.checks.reducer)),
+            ("check_reducer", self.checks.reducer.as_deref().map(in_path).unwrap_or_default()),
             ("check_sql", sql.map(|sql| sql.query.clone()).unwrap_or_default()),
             ("check_rows", expected.unwrap_or_default()),
             ("operator", operator.replace(char::is_control, " ")),
@@ -133,6 +133,19 @@ fn is_hash(token: &str) -> bool {
     !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
+/// A name as a part of an address.
+fn in_path(name: &str) -> String {
+    name.bytes().fold(String::new(), |mut path, byte| {
+        if byte.is_ascii_alphanumeric() || b"_-".contains(&byte) {
+            path.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(path, "%{byte:02X}");
+        }
+        path
+    })
+}
+
 fn operation(operation: Operation) -> &'static str {
     match operation {
         Operation::Create => "create",
@@ -142,3 +155,7 @@ fn operation(operation: Operation) -> &'static str {
         Operation::Restore => "restore",
     }
 }
+
+#[cfg(test)]
+#[path = "order_tests.rs"]
+mod tests;

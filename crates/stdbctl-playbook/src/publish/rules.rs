@@ -142,3 +142,7 @@ fn ways_out(preview: &Preview, wish: &Wish) -> Vec<String> {
     ways.push(format!("with --delete-data the database begins anew; {}", all_rows(&preview.rows)));
     ways
 }
+
+#[cfg(test)]
+#[path = "rules_tests.rs"]
+mod tests;

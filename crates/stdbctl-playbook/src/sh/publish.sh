@@ -151,12 +151,8 @@ put() {
   case $status in 2??) ;; *) false ;; esac
 }
 
-# put_module: a server that broke off may have taken it.
 put_module() {
-  put "$sha" "$query" || {
-    why="$status $body"
-    [ "$status" = 0 ] && [ -n "$database" ] && await_server && see_live && [ "$live" = "$program" ]
-  } || return
+  put "$sha" "$query" || was_taken || return
   request "/v1/database/$database_name"
   database=$(hex_in "$body" database_identity)
   [ -n "$database" ] || {
@@ -164,6 +160,17 @@ put_module() {
     return 1
   }
   snapshots=$root/snapshots/$database
+}
+
+# was_taken: whether a server that broke off without an answer has done it all the same.
+was_taken() {
+  why="$status $body"
+  if [ "$status" != 0 ] || ! ticking await_server; then return 1; fi
+  [ -n "$database" ] || {
+    request "/v1/database/$database_name"
+    database=$(hex_in "$body" database_identity)
+  }
+  [ -n "$database" ] && see_live && [ "$live" = "$program" ]
 }
 
 put_data() {
@@ -210,7 +217,7 @@ prove_reducer() {
 
 prove_sql() {
   [ -n "$check_sql" ] || return 0
-  slowly request_as "$owner" "/v1/database/$database/sql" -X POST --data-binary "$check_sql"
+  slowly request_as "$owner" "/v1/database/$database/sql" -X POST --data-raw "$check_sql"
   [ "$status" = 200 ] || {
     why="the check's query failed: $body"
     return 1
@@ -296,7 +303,7 @@ undo_update() {
     return 1
   fi
   how='the old module is live again, with the data as it was before'
-  prune_snapshots
+  ticking prune_snapshots
   [ -z "$payload" ] || forget "$sha"
 }
 
@@ -315,8 +322,8 @@ finish() {
   outcome='done' why=
   remember "$database" "$sha" "$program" "$operator" || tell unrecorded "$why"
   why=
-  prune_modules
-  prune_snapshots
+  ticking prune_modules
+  ticking prune_snapshots
   tell identity "$database"
   tell after "$(count_rows)"
   show_log

@@ -17,7 +17,7 @@ find_replica() {
   for number in $(
     find "/proc/$server/fd" -maxdepth 1 -type l -printf '%l\n' 2>/dev/null |
       awk -v below="$below/" 'index($0, below) == 1 { split(substr($0, length(below) + 1), part, "/"); print part[1] }' |
-      sort -nu
+      grep -x '[0-9]*' | sort -nu
   ); do
     ! is_of_database "$replicas/$number" || replica=$replicas/$number
   done
@@ -49,7 +49,7 @@ room_for() {
 # see_room: the record `room`.
 see_room() {
   find_replica || return 0
-  room_for "$replica"
+  with_ticks room_for "$replica"
   rec room "$needed $free $kind"
 }
 
@@ -117,7 +117,7 @@ exchange() {
     why="cannot move the data: $(tail -n 1 "$run/words")"
     [ -e "$replica" ] || mv -T "$2" "$replica"
   fi
-  sync
+  ticking sync
   start_server && [ -n "$moved" ]
 }
 
