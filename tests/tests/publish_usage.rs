@@ -124,3 +124,11 @@ fn a_good_module_is_only_stopped_by_the_host() {
     let kinds: Vec<_> = run.events().iter().map(|event| event["event"].clone()).collect();
     assert_eq!(kinds, ["run_started", "host_failed", "planned", "run_finished"], "{run}");
 }
+
+#[test]
+fn each_host_that_fails_is_named() {
+    let module = demo("demo_v1.wasm");
+    let other = ["--host", "ubuntu@127.0.0.1:2", "--name", "game", "--plan"];
+    let run = publish(&Operator::new(), &[&other[..], &[module.to_str().unwrap()]].concat());
+    run.failed(4, &["2 of 2 hosts failed", "127.0.0.1:1", "127.0.0.1:2"]);
+}

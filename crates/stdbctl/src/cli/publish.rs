@@ -61,7 +61,7 @@ pub(crate) struct CheckArgs {
     /// A query that must succeed
     #[arg(long, value_name = "QUERY")]
     pub(crate) check_sql: Option<String>,
-    /// The first value that the query must answer with
+    /// What the query must answer: a single value, or all rows in JSON
     #[arg(long, value_name = "VALUE", requires = "check_sql")]
     pub(crate) expect: Option<String>,
 }

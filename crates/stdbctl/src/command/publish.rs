@@ -5,7 +5,7 @@ mod hosts;
 mod next;
 mod wish;
 
-use std::io;
+use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
@@ -19,7 +19,7 @@ use crate::cli::{Format, PublishArgs};
 use crate::console::{Console, written};
 use crate::error::{self, CliError, FailedHost};
 use crate::exit_code::ExitCode;
-use crate::report::style::{BAD, LOUD, duration};
+use crate::report::style::{BAD, LOUD};
 use crate::report::{Reporter, clean, github, json, markdown, preview, publication, reporter};
 use crate::run::{self, Asker};
 use crate::site::{self, Site};
@@ -67,8 +67,15 @@ pub(super) async fn run(args: PublishArgs, console: &Console) -> Result<ExitCode
         let words = last_words(&report);
         return Err(if words.is_empty() { error } else { error.excerpt(words) });
     }
-    let pending = args.plan && args.detailed_exitcode && report.is_pending();
-    Ok(if pending { ExitCode::Pending } else { ExitCode::Done })
+    let pending = args.plan && report.is_pending();
+    if pending && console.format == Format::Human && !console.quiet {
+        // A reader that is gone does not read this either.
+        drop(writeln!(
+            anstream::stderr(),
+            "`stdbctl publish` with the same flags, but not --plan, does this."
+        ));
+    }
+    Ok(if pending && args.detailed_exitcode { ExitCode::Pending } else { ExitCode::Done })
 }
 
 /// People are told the result by this verb itself: it is about a database, and not about tasks.
@@ -87,9 +94,12 @@ fn write(report: &Report, args: &PublishArgs, console: &Console) -> io::Result<(
         Format::Json => Ok(()),
         Format::Github => write_github(&mut out, report, args),
         Format::Human if args.plan => write_previews(&mut out, report),
-        Format::Human => {
-            report.hosts.iter().try_for_each(|host| write_host(&mut out, host, report, args, console))
-        }
+        Format::Human => report.hosts.iter().enumerate().try_for_each(|(number, host)| {
+            if number > 0 && host.published.is_some() {
+                writeln!(out)?;
+            }
+            write_host(&mut out, host, report, args, console)
+        }),
     }
 }
 
@@ -142,8 +152,7 @@ fn write_host(
         // Why the only host failed is the last line of the run.
         (Some(failure), _) if report.hosts.len() > 1 => {
             let (name, cause) = (&host.name, error::in_one_line(failure));
-            let time = duration(host.seconds);
-            writeln!(out, "{LOUD}{name}{LOUD:#}: {BAD}failed{BAD:#} ({time}): {cause}")
+            writeln!(out, "{LOUD}{name}{LOUD:#}: {BAD}failed:{BAD:#} {cause}")
         }
         (None, Some(preview)) if preview::is_unchanged(preview) => write!(out, "{}", preview::text(preview)),
         (None, Some(preview)) if !report.declined => {

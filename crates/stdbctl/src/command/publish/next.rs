@@ -18,12 +18,15 @@ pub(super) fn steps(args: &PublishArgs, host: &str, domain: Option<&str>, previe
         steps.push(("check it", command(&["verify"], &["--domain".to_owned(), domain.to_owned()])));
     }
     steps.push(("logs", with(&["db", "logs"], &name)));
-    let back = ["publish", "--rollback"];
+    // The old module alone would find an empty database.
+    let with_data = preview.loses_data.is_some() && preview.snapshot.is_some();
+    let back: &[_] =
+        if with_data { &["publish", "--rollback", "--restore-data"] } else { &["publish", "--rollback"] };
     match (preview.operation, &preview.replaces) {
-        (Operation::Update, _) => steps.push(("way back", with(&back, &name))),
+        (Operation::Update, _) => steps.push(("way back", with(back, &name))),
         (Operation::Rollback | Operation::Restore, Some(replaced)) => {
             let to = ["--to".to_owned(), short(replaced)];
-            steps.push(("undo it", with(&back, &[name, to].concat())));
+            steps.push(("undo it", with(&["publish", "--rollback"], &[name, to].concat())));
         }
         _ => {}
     }
@@ -65,12 +68,16 @@ fn reach(args: &PublishArgs, host: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
-    use stdbctl_playbook::publish::{ModuleFacts, Source};
+    use stdbctl_playbook::publish::{CopyKind, ModuleFacts, SnapshotFacts, Source};
 
     use super::*;
     use crate::cli::{Cli, Verb};
 
     fn commands(flags: &[&str], operation: Operation) -> Vec<String> {
+        commands_after(flags, operation, false)
+    }
+
+    fn commands_after(flags: &[&str], operation: Operation, is_data_lost: bool) -> Vec<String> {
         let line = [&["stdbctl", "publish", "--name", "game", "--host", "ubuntu@a"], flags].concat();
         let cli = Cli::try_parse_from(line).unwrap();
         let Verb::Publish(args) = cli.verb else { panic!("not a publish: {cli:?}") };
@@ -88,9 +95,9 @@ mod tests {
             plan_lines: Vec::new(),
             breaks_clients: false,
             manual: None,
-            loses_data: None,
+            loses_data: is_data_lost.then(|| "all rows".to_owned()),
             rows: std::collections::BTreeMap::new(),
-            snapshot: None,
+            snapshot: is_data_lost.then_some(SnapshotFacts { bytes: 1, free: 2, kind: CopyKind::Copy }),
             restores: None,
             notes: Vec::new(),
         };
@@ -115,5 +122,14 @@ mod tests {
         for command in commands(&[], Operation::Update).iter().chain(&commands(&[], Operation::Rollback)) {
             Cli::try_parse_from(command.split(' ')).unwrap();
         }
+    }
+
+    #[test]
+    fn the_way_back_from_lost_data_brings_it_back() {
+        let commands = commands_after(&[], Operation::Update, true);
+        assert_eq!(
+            commands.last().unwrap(),
+            "stdbctl publish --rollback --restore-data --name game --host ubuntu@a"
+        );
     }
 }
