@@ -1,0 +1,240 @@
+//! The scripts that keep modules and copy data, under each of the shells that may be there.
+
+#![expect(clippy::unwrap_used, reason = "the functions between the tests fail as the tests do")]
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+const SHELLS: [&[&str]; 3] = [&["dash"], &["bash"], &["busybox", "sh"]];
+const STORE: &str = include_str!("../src/sh/store.sh");
+const SNAPSHOT: &str = include_str!("../src/sh/snapshot.sh");
+const ROWS: &str = include_str!("../src/sh/rows.sh");
+/// `sha256sum` of `module`.
+const MODULE: &str = "120970d812836f19888625587a4606a5ad23cef31c8684e601771552548fc6b9";
+
+/// A host's directories.
+struct Host(tempfile::TempDir);
+
+impl Host {
+    fn new() -> Self {
+        let host = Self(tempfile::tempdir().unwrap());
+        std::fs::create_dir_all(host.path("state/run")).unwrap();
+        std::fs::create_dir_all(host.path("root/data/replicas")).unwrap();
+        host
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Runs a script with these functions; what it wrote. `$why` is shown if a step before `|| fail` fails.
+    fn run(&self, shell: &[&str], functions: &str, script: &str, input: &[u8]) -> String {
+        let front = format!(
+            "set -u; umask 077; export LC_ALL=C; state={0}/state root={0}/root run={0}/state/run run_id=r \
+             database=d database_le=0a0b0c0d newline='\n'\n\
+             rec() {{ printf '%s: %s\\n' \"$1\" \"$2\"; }}; tell() {{ rec \"$@\"; }}; ticking() {{ \"$@\"; }}\n\
+             fail() {{ printf 'failed: %s\\n' \"$why\"; }}\n",
+            self.0.path().display()
+        );
+        let (program, arguments) = shell.split_first().unwrap();
+        let mut child = Command::new(program)
+            .args(arguments)
+            .args(["-c", &[&front, functions, "\n", script].concat()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A script that needs no more of it may have ended.
+        drop(child.stdin.take().unwrap().write_all(input));
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{shell:?}: {script}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).map(|entries| entries.map(|entry| entry.unwrap().file_name()));
+    let mut names: Vec<_> = entries.into_iter().flatten().map(|name| name.into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_module_is_kept_whole_or_not_at_all() {
+    for shell in SHELLS {
+        let host = Host::new();
+        let receive = format!(
+            "receive \"$modules/.new.r\" 6 {MODULE} && store \"$modules/.new.r\" {MODULE} '{{}}' || fail; cat"
+        );
+        assert_eq!(
+            host.run(shell, STORE, &receive, b"modulerest"),
+            "received: 6\nrest",
+            "what follows is left"
+        );
+        assert_eq!(
+            names(&host.path("state/modules")),
+            [format!("{MODULE}.schema.json"), format!("{MODULE}.wasm")]
+        );
+        assert_eq!(std::fs::read(host.path(&format!("state/modules/{MODULE}.wasm"))).unwrap(), b"module");
+        assert_eq!(host.run(shell, STORE, "list_modules", b""), format!("{MODULE} 6\n"));
+
+        let host = Host::new();
+        for (sent, of) in [(b"modul".as_slice(), "6"), (b"nodule", "6")] {
+            let said = host.run(shell, STORE, &receive.replace(" 6 ", &format!(" {of} ")), sent);
+            assert!(said.contains("failed: the module did not arrive whole"), "{said}");
+            assert_eq!(names(&host.path("state/modules")), Vec::<String>::new());
+        }
+    }
+}
+
+#[test]
+fn a_large_module_is_seen_to_grow() {
+    let host = Host::new();
+    let bytes = vec![b'x'; 600_000];
+    let script = "receive \"$modules/.new.r\" 600000 none || :";
+    for shell in SHELLS {
+        let said = host.run(shell, STORE, script, &bytes);
+        assert_eq!(said, "received: 262144\nreceived: 524288\nreceived: 600000\n");
+    }
+}
+
+#[test]
+fn five_modules_a_database_stay_and_what_came_just_now() {
+    let sha = |number: usize| format!("{number:064}");
+    for shell in SHELLS {
+        let host = Host::new();
+        let mut script = "mkdir -p \"$modules\"\n".to_owned();
+        for number in 1..=9 {
+            let sha = sha(number);
+            script.push_str(&format!(
+                "echo {number} >\"$modules/{sha}.wasm\"; echo s >\"$modules/{sha}.schema.json\"\n"
+            ));
+        }
+        // 1 is another database's, 2 and 3 are six and seven modules ago, 9 is nobody's.
+        script.push_str(&format!("remember e {} 0x1 bo || fail\n", sha(1)));
+        for number in [2, 3, 4, 5, 4, 6, 7, 8, 7] {
+            script.push_str(&format!("remember d {} 0x{number} 'ada of web 1' || fail\n", sha(number)));
+        }
+        script.push_str("prune_modules\n");
+        assert_eq!(host.run(shell, STORE, &script, b""), "");
+        assert_eq!(names(&host.path("state/modules")).len(), 18, "all of them came just now");
+        let old = "touch -d '2 hours ago' \"$modules\"/*\nprune_modules\nforget 9\n";
+        host.run(shell, STORE, old, b"");
+        let left: Vec<_> =
+            names(&host.path("state/modules")).into_iter().filter(|n| n.ends_with("wasm")).collect();
+        assert_eq!(left, [1, 4, 5, 6, 7, 8].map(|number| format!("{}.wasm", sha(number))));
+        let history = std::fs::read_to_string(host.path("state/databases/d/history")).unwrap();
+        assert_eq!(history.lines().count(), 9);
+        assert!(
+            history.lines().last().unwrap().ends_with(&format!(" {} 0x7 ada of web 1", sha(7))),
+            "{history}"
+        );
+    }
+}
+
+#[test]
+fn a_module_in_use_is_not_forgotten() {
+    let host = Host::new();
+    for shell in SHELLS {
+        let script = format!(
+            "mkdir -p \"$modules\"; : >\"$modules/{MODULE}.wasm\"; : >\"$modules/zz.wasm\"\n\
+             remember d {MODULE} 0x1 ada; forget {MODULE}; forget zz; ls \"$modules\""
+        );
+        assert_eq!(host.run(shell, STORE, &script, b""), format!("{MODULE}.wasm\n"));
+    }
+}
+
+/// Two directories of the same database, and one of another; the server has the second and the third open.
+const REPLICAS: &str = r#"
+systemctl() { case $1 in show) echo $$ ;; *) echo "$1" >>"$run/turns" ;; esac; }
+request() { status=200; }
+for number in 1 20 3; do
+  mkdir -p "$replicas/$number/clog" "$replicas/$number/snapshots/1"
+  printf 'header\n\013\014' >"$replicas/$number/clog/0.stdb.log"
+  echo "rows of $number" >"$replicas/$number/snapshots/1/rows"
+done
+printf 'header\n\012\013\014\015more' | tee "$replicas/1/clog/0.stdb.log" >"$replicas/20/clog/0.stdb.log"
+exec 7<"$replicas/20/clog/0.stdb.log" 8<"$replicas/3/clog/0.stdb.log"
+"#;
+
+#[test]
+fn the_live_data_is_found_copied_and_put_back() {
+    for shell in SHELLS {
+        let host = Host::new();
+        let script = [
+            REPLICAS,
+            "find_replica && echo \"${replica##*/}\"\n",
+            "take_snapshot 'program 0x1' && echo \"${#snapshot}\" || fail\n",
+            "echo changed >\"$replica/snapshots/1/rows\"\n",
+            "restore_snapshot \"$snapshot\" || fail\n",
+            "cat \"$replica/snapshots/1/rows\" \"$snapshots/$snapshot/replaced/snapshots/1/rows\" \"$run/turns\"\n",
+            "ls -A \"$snapshots/$snapshot\"\n",
+        ];
+        let said = host.run(shell, SNAPSHOT, &script.concat(), b"");
+        let expected = "20\n16\nrows of 20\nchanged\nstop\nstart\nabout\nreplaced\nreplica\n";
+        assert_eq!(said, expected, "{shell:?}");
+    }
+}
+
+#[test]
+fn without_room_or_a_directory_nothing_is_copied() {
+    for shell in SHELLS {
+        let host = Host::new();
+        let script = [
+            REPLICAS,
+            "df() { echo head; echo 'x 1 1 1000 1% /'; }\n",
+            "take_snapshot about || fail\n",
+            "exec 7<&- 8<&-\n",
+            "take_snapshot about || fail\n",
+            "ls -A \"$root\"\n",
+        ];
+        let said = host.run(shell, SNAPSHOT, &script.concat(), b"");
+        assert!(said.contains("failed: a copy of the data takes 1 MiB, and below"), "{said}");
+        assert!(said.contains("failed: cannot tell which directory below"), "{said}");
+        assert!(said.ends_with("\ndata\n"), "{said}");
+    }
+}
+
+#[test]
+fn two_snapshots_stay() {
+    for shell in SHELLS {
+        let host = Host::new();
+        let script = "for day in 1 3 2 4; do mkdir -p \"$snapshots/2026010${day}T000000Z/replica\"; done; prune_snapshots";
+        host.run(shell, SNAPSHOT, script, b"");
+        assert_eq!(names(&host.path("root/snapshots/d")), ["20260103T000000Z", "20260104T000000Z"]);
+    }
+}
+
+#[test]
+fn rows_are_compared_without_their_blanks() {
+    let host = Host::new();
+    let answer = r#"[{"schema":{"elements":[{"name":{"some":"rows"}}]},"rows": [[1, "a \"b\" ] [", null],
+ [2,"c",{"x": [3]}]], "total_duration_micros":1}]"#;
+    for shell in SHELLS {
+        let said = host.run(shell, ROWS, "rows_of", answer.as_bytes());
+        assert_eq!(said, "[[1,\"a \\\"b\\\" ] [\",null],[2,\"c\",{\"x\":[3]}]]\n");
+        assert_eq!(host.run(shell, ROWS, "rows_of", b"[{\"rows\":[]}]"), "[]\n");
+        assert_eq!(host.run(shell, ROWS, "rows_of", b"no such table"), "");
+    }
+}
+
+#[test]
+fn tables_that_are_not_there_are_not_counted() {
+    let host = Host::new();
+    let script = r#"
+owner=o tables='person score gone'
+request_as() {
+  status=200
+  case $4 in
+    *person*) body='[{"schema":{},"rows":[[12]],"total_duration_micros":1}]' ;;
+    *score*) body='[{"rows":[[0]]}]' ;;
+    *) status=400 body='no such table' ;;
+  esac
+}
+count_rows"#;
+    for shell in SHELLS {
+        assert_eq!(host.run(shell, ROWS, script, b""), "person 12\nscore 0\n");
+    }
+}
