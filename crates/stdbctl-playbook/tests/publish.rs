@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "the functions between the tests fail as the tests do")]
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -108,14 +109,16 @@ fn five_modules_a_database_stay_and_what_came_just_now() {
         let mut script = "mkdir -p \"$modules\"\n".to_owned();
         for number in 1..=9 {
             let sha = sha(number);
-            script.push_str(&format!(
-                "echo {number} >\"$modules/{sha}.wasm\"; echo s >\"$modules/{sha}.schema.json\"\n"
-            ));
+            writeln!(
+                script,
+                "echo {number} >\"$modules/{sha}.wasm\"; echo s >\"$modules/{sha}.schema.json\""
+            )
+            .unwrap();
         }
         // 1 is another database's, 2 and 3 are six and seven modules ago, 9 is nobody's.
-        script.push_str(&format!("remember e {} 0x1 bo || fail\n", sha(1)));
+        writeln!(script, "remember e {} 0x1 bo || fail", sha(1)).unwrap();
         for number in [2, 3, 4, 5, 4, 6, 7, 8, 7] {
-            script.push_str(&format!("remember d {} 0x{number} 'ada of web 1' || fail\n", sha(number)));
+            writeln!(script, "remember d {} 0x{number} 'ada of web 1' || fail", sha(number)).unwrap();
         }
         script.push_str("prune_modules\n");
         assert_eq!(host.run(shell, STORE, &script, b""), "");

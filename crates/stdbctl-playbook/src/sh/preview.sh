@@ -18,7 +18,8 @@ see_publish() {
   [ "$status" != 200 ] || {
     database=$(hex_in "$body" database_identity) owner=$(hex_in "$body" owner_identity)
     ask_as "$owner" program "/v1/database/$database/sql" --data-binary 'select program_hash from st_module'
-    ask schema "/v1/database/$database/schema?version=$schema_version"
+    request_schema "$database"
+    hand_on schema
   }
   see_store "$database"
 }

@@ -88,7 +88,7 @@ look_back() {
     why="the server does not say which module is live: $body"
     return 1
   }
-  request "/v1/database/$database/schema?version=$schema_version"
+  request_schema "$database"
   [ "$status" = 200 ] || body=
   live_schema=$body
   live_before=$live before=$(count_rows)
@@ -197,7 +197,7 @@ prove() {
     why='the server says that another module is live'
     return 1
   }
-  request "/v1/database/$database/schema?version=$schema_version"
+  request_schema "$database"
   [ "$status" = 200 ] || {
     why="the database does not tell its schema: $body"
     return 1

@@ -6,6 +6,12 @@
 modules=$state/modules
 databases=$state/databases
 
+# request_schema IDENTITY: in the newest form that the server knows, $schema_version being the newest known here.
+request_schema() {
+  request "/v1/database/$1/schema?version=$schema_version"
+  [ "$status" != 400 ] || request "/v1/database/$1/schema?version=9"
+}
+
 # see_store IDENTITY: the records `modules` (`SHA256 BYTES`), `history` (`SECONDS SHA256 PROGRAM OPERATOR`, newest last)
 # and `snapshots` (`snapshot TIME`, then what is known about it).
 see_store() {
