@@ -182,6 +182,27 @@ fn the_live_data_is_found_copied_and_put_back() {
 }
 
 #[test]
+fn what_the_server_does_not_start_with_goes_back() {
+    for shell in SHELLS {
+        let host = Host::new();
+        let script = [
+            REPLICAS,
+            "find_replica && take_snapshot about && echo changed >\"$replica/snapshots/1/rows\"\n",
+            "systemctl() { [ \"$1\" != start ] || [ -e \"$run/tried\" ] || { : >\"$run/tried\"; echo no >&2; return 1; }; }\n",
+            "kept=$snapshots/$snapshot; exchange \"$kept/replica\" \"$kept/replaced\" || fail\n",
+            "cat \"$replica/snapshots/1/rows\" \"$kept/replica/snapshots/1/rows\"\n",
+            "exchange \"$kept/gone\" \"$kept/replaced\" || fail\n",
+            "cat \"$replica/snapshots/1/rows\"; ls \"$kept\"\n",
+        ];
+        let said = host.run(shell, SNAPSHOT, &script.concat(), b"");
+        let (first, second) = said.split_once("rows of 20\n").unwrap();
+        assert_eq!(first, "failed: cannot start the server: no\nchanged\n", "{shell:?}");
+        assert!(second.starts_with("failed: cannot move the data: "), "{second}");
+        assert!(second.ends_with("changed\nabout\nreplica\n"), "{second}");
+    }
+}
+
+#[test]
 fn without_room_or_a_directory_nothing_is_copied() {
     for shell in SHELLS {
         let host = Host::new();

@@ -105,20 +105,39 @@ restore_snapshot() {
   exchange "$kept/back" "$kept/replaced"
 }
 
-# exchange FROM ASIDE: moves the live data to ASIDE and FROM to where it was.
+# exchange FROM ASIDE: moves the live data to ASIDE and FROM to where it was. What the server does not start with goes
+# back.
 exchange() {
   ticking systemctl stop "$unit" 2>"$run/words" || {
     why="cannot stop the server: $(tail -n 1 "$run/words")"
     return 1
   }
-  moved=yes
-  if ! mv -T "$replica" "$2" 2>"$run/words" || ! mv -T "$1" "$replica" 2>"$run/words"; then
-    moved=
-    why="cannot move the data: $(tail -n 1 "$run/words")"
-    [ -e "$replica" ] || mv -T "$2" "$replica"
+  if swap "$1" "$2"; then
+    start_server && return
+    unfit=$why
+    ticking systemctl stop "$unit" 2>/dev/null
+    swap "$2" "$1"
+    start_server
+    why=$unfit
+  else
+    unmoved=$why
+    start_server
+    why=$unmoved
   fi
-  ticking sync
-  start_server && [ -n "$moved" ]
+  return 1
+}
+
+# swap FROM ASIDE: with the server stopped, both or none.
+swap() {
+  if mv -T "$replica" "$2" 2>"$run/words"; then
+    if mv -T "$1" "$replica" 2>"$run/words"; then
+      ticking sync
+      return
+    fi
+    mv -T "$2" "$replica"
+  fi
+  why="cannot move the data: $(tail -n 1 "$run/words")"
+  return 1
 }
 
 start_server() {
