@@ -15,7 +15,8 @@ use crate::exit_code;
 use crate::pair::{Resolve, Setting};
 
 pub(crate) use db::{
-    DbArgs, DbCallArgs, DbDeleteArgs, DbListArgs, DbLogsArgs, DbPruneArgs, DbRenameArgs, DbSqlArgs, DbVerb, OneArgs,
+    DbArgs, DbCallArgs, DbDeleteArgs, DbListArgs, DbLogsArgs, DbPruneArgs, DbRenameArgs, DbSqlArgs, DbVerb,
+    OneArgs,
 };
 pub(crate) use identity::IdentityArgs;
 pub(crate) use init::{InitArgs, Starter};

@@ -2,7 +2,9 @@
 
 use tokio::runtime::{Builder, Runtime};
 
-use super::{completions, db, deploy, exec, identity, init, man, plan, publish, server_add, settings, tunnel, verify};
+use super::{
+    completions, db, deploy, exec, identity, init, man, plan, publish, server_add, settings, tunnel, verify,
+};
 use crate::cli::Verb;
 use crate::console::Console;
 use crate::error::{CliError, Context};
