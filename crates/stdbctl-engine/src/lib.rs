@@ -11,6 +11,8 @@ pub mod event;
 pub mod failure;
 #[cfg(test)]
 mod fixtures;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod graph;
 pub mod host;
 pub mod local;

@@ -5,11 +5,13 @@
 //! may hold anything.
 
 /// Longest record that is read; a host that claims more is not believed.
-const MAX_RECORD: usize = 8 << 20;
+pub(crate) const MAX_RECORD: usize = 8 << 20;
 /// All records of one script together; no host of ours says a tenth of it.
 const MAX_TOTAL: usize = 64 << 20;
-/// Longest header line, nonce included.
-const MAX_HEADER: usize = 512;
+/// Longest header line after the nonce: a kind may name a path, and a path may have 4096 bytes.
+const MAX_HEADER: usize = 8192;
+/// What a record costs beside its bytes, so that millions of empty ones are not free.
+const OVERHEAD: usize = 96;
 
 /// One answer of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +48,7 @@ pub(crate) enum RecordError {
 pub(crate) struct Reader {
     marker: Vec<u8>,
     buffer: Vec<u8>,
-    /// Bytes of the records read so far, headers included.
+    /// Bytes that the records read so far take in memory.
     total: usize,
     most: usize,
 }
@@ -89,11 +91,16 @@ impl Reader {
         let Some(end) = rest.iter().position(|byte| *byte == b'\n') else {
             return if rest.len() > MAX_HEADER { Err(RecordError::Header) } else { Ok(None) };
         };
+        if end > MAX_HEADER {
+            return Err(RecordError::Header);
+        }
         let header =
             rest.get(..end).and_then(|line| std::str::from_utf8(line).ok()).ok_or(RecordError::Header)?;
         // The kind may name a path, and a path may hold a blank.
         let (kind, length) = header.rsplit_once(' ').ok_or(RecordError::Header)?;
-        let length: u64 = length.parse().map_err(|_| RecordError::Header)?;
+        // Neither `+4` nor `04`: no script of ours writes those.
+        let spelled = |number: &u64| number.to_string() == length;
+        let length = length.parse().ok().filter(spelled).ok_or(RecordError::Header)?;
         let length =
             usize::try_from(length).ok().filter(|n| *n <= MAX_RECORD).ok_or(RecordError::TooLarge(length))?;
         let kind = kind.to_owned();
@@ -101,7 +108,7 @@ impl Reader {
         let Some(data) = self.buffer.get(body..body + length) else { return Ok(None) };
         let data = data.to_vec();
         self.buffer.drain(..body + length);
-        self.total = self.total.saturating_add(body + length);
+        self.total = self.total.saturating_add(body + length + OVERHEAD);
         if self.total > self.most {
             return Err(RecordError::TooMany);
         }
@@ -162,7 +169,29 @@ mod tests {
     fn a_record_that_claims_gigabytes_is_refused() {
         let mut reader = Reader::new("n");
         assert_eq!(reader.feed(b"\n@n x 99999999999\n"), Err(RecordError::TooLarge(99_999_999_999)));
-        assert_eq!(Reader::new("n").feed(b"\n@n x -1\n"), Err(RecordError::Header));
+        for length in ["-1", "+1", "01", "", "1 ", "1e9", "18446744073709551616"] {
+            let header = format!("\n@n x {length}\nx");
+            assert_eq!(Reader::new("n").feed(header.as_bytes()), Err(RecordError::Header), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_header_has_an_end_however_it_comes() {
+        let long = format!("\n@n {} 1\nx", "k".repeat(MAX_HEADER));
+        assert_eq!(Reader::new("n").feed(long.as_bytes()), Err(RecordError::Header));
+        let mut reader = Reader::new("n");
+        let refused = long.as_bytes().chunks(100).find_map(|piece| reader.feed(piece).err());
+        assert_eq!(refused, Some(RecordError::Header));
+    }
+
+    #[test]
+    fn empty_records_are_not_free() {
+        let record = written("n", "x", b"").repeat(10_000);
+        let mut reader = Reader::new("n");
+        let mut read = 0;
+        let refused = (0..1000).find_map(|_| reader.feed(&record).map(|records| read += records.len()).err());
+        assert_eq!(refused, Some(RecordError::TooMany));
+        assert!(read * size_of::<Record>() < MAX_TOTAL, "{read} records");
     }
 
     #[test]

@@ -91,7 +91,8 @@ impl KnownHosts {
         Ok(known)
     }
 
-    fn add(&mut self, file: &Path, bytes: &[u8]) {
+    /// Takes up the lines of a file's content.
+    pub(crate) fn add(&mut self, file: &Path, bytes: &[u8]) {
         let file: Arc<Path> = Arc::from(file);
         for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
             let line = String::from_utf8_lossy(line);

@@ -28,6 +28,8 @@ mod connect;
 mod count;
 mod error;
 mod forward;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod host_key;
 mod identity;
 mod known_hosts;
