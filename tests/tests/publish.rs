@@ -32,8 +32,14 @@ struct Site {
 
 impl Site {
     fn new(purpose: &str) -> Self {
+        Self::of_version(purpose, "1.3.0")
+    }
+
+    fn of_version(purpose: &str, version: &str) -> Self {
         let (host, operator) = (LabHost::up(purpose), Operator::new());
-        operator.succeed(&line(&[&host.reach(), &host.wish_private()], &["deploy", "--yes"]));
+        let version = format!("spacetimedb.version={version}");
+        let deploy = ["deploy", "--yes", "--set", &version];
+        operator.succeed(&line(&[&host.reach(), &host.wish_private()], &deploy));
         Self { host, operator }
     }
 
@@ -105,11 +111,19 @@ fn round_trips(run: &Run) -> u64 {
 
 #[test]
 fn modules_come_and_go_and_the_rows_stay() {
-    let site = Site::new("modules");
+    modules_come_and_go(&Site::new("modules"));
+}
+
+#[test]
+fn they_do_on_an_older_server_too() {
+    modules_come_and_go(&Site::of_version("older", "1.2.0"));
+}
+
+fn modules_come_and_go(site: &Site) {
     site.publish("game", V1, &[]).exited(0);
     site.add("game", "ada");
     assert_eq!(site.persons("game"), ["first", "ada"]);
-    only_the_server_can_read_the_token(&site);
+    only_the_server_can_read_the_token(site);
 
     let again = site.publish("game", V1, &[]);
     again.exited(0);
@@ -134,8 +148,8 @@ fn modules_come_and_go_and_the_rows_stay() {
     assert!(round_trips(&update) <= 10, "{update}");
     assert!(site.has("game", "score"));
     assert_eq!(site.persons("game"), ["first", "ada", "bob"]);
-    the_way_back_over_a_table(&site);
-    the_way_back_over_deleted_data(&site);
+    the_way_back_over_a_table(site);
+    the_way_back_over_deleted_data(site);
 }
 
 fn only_the_server_can_read_the_token(site: &Site) {
