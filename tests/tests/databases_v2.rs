@@ -1,7 +1,6 @@
 //! Databases of a 2.x server, as far as one has been recorded: locks, and its own words for everything else. The same
 //! program and the same scripts as on the lab's hosts, with this machine as the host.
 
-
 use serde_json::json;
 use stdbctl_tests::enclave::Enclave;
 use stdbctl_tests::operator::Run;
