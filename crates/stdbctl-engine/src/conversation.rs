@@ -96,7 +96,10 @@ impl Conversation {
                 Step::Output(Some(Output::Stdout(piece))) => {
                     reader.feed(&piece).map_err(ConversationError::Record)?.into_iter().for_each(&mut take);
                 }
-                Step::Output(Some(Output::Stderr(piece))) => keep_end(&mut stderr, &piece),
+                Step::Output(Some(Output::Stderr(piece))) => {
+                    reader.overhear(piece.len()).map_err(ConversationError::Record)?;
+                    keep_end(&mut stderr, &piece);
+                }
                 Step::Output(None) => break,
                 Step::Ended(result) => ending = Some(result.map_err(ConversationError::Host)?),
             }

@@ -163,3 +163,10 @@ async fn a_host_that_works_long_and_says_so_is_waited_for() {
     });
     assert!(said.await.unwrap().is_whole());
 }
+
+#[tokio::test]
+async fn complaints_without_end_are_given_up() {
+    let endless = vec![Output::Stderr(vec![b'x'; 1 << 20]); 80];
+    let error = after(endless).await.unwrap_err();
+    assert!(matches!(error, ConversationError::Record(RecordError::TooMany)), "{error}");
+}

@@ -6,7 +6,7 @@
 
 /// Longest record that is read; a host that claims more is not believed.
 pub(crate) const MAX_RECORD: usize = 8 << 20;
-/// All records of one script together; no host of ours says a tenth of it.
+/// All that one script says, noise included; no host of ours says a tenth of it.
 const MAX_TOTAL: usize = 64 << 20;
 /// Longest header line after the nonce: a kind may name a path, and a path may have 4096 bytes.
 const MAX_HEADER: usize = 8192;
@@ -38,8 +38,8 @@ pub(crate) enum RecordError {
     /// A record that claims to be larger than any of ours.
     #[error("a record claims to hold {0} bytes")]
     TooLarge(u64),
-    /// Records without end.
-    #[error("its records hold more than {} MiB", MAX_TOTAL >> 20)]
+    /// Records or noise without end.
+    #[error("it says more than {} MiB", MAX_TOTAL >> 20)]
     TooMany,
 }
 
@@ -48,7 +48,7 @@ pub(crate) enum RecordError {
 pub(crate) struct Reader {
     marker: Vec<u8>,
     buffer: Vec<u8>,
-    /// Bytes that the records read so far take in memory.
+    /// Bytes heard so far, and what the records among them take beside.
     total: usize,
     most: usize,
 }
@@ -70,12 +70,23 @@ impl Reader {
     /// # Errors
     /// For a header or a length that no script of ours writes; nothing more can be read then.
     pub(crate) fn feed(&mut self, piece: &[u8]) -> Result<Vec<Record>, RecordError> {
+        self.overhear(piece.len())?;
         self.buffer.extend_from_slice(piece);
         let mut records = Vec::new();
         while let Some(record) = self.next_record()? {
+            self.overhear(OVERHEAD)?;
             records.push(record);
         }
         Ok(records)
+    }
+
+    /// Counts bytes that no record is in, such as those of standard error.
+    ///
+    /// # Errors
+    /// If this is more than any script of ours says.
+    pub(crate) fn overhear(&mut self, bytes: usize) -> Result<(), RecordError> {
+        self.total = self.total.saturating_add(bytes);
+        if self.total > self.most { Err(RecordError::TooMany) } else { Ok(()) }
     }
 
     fn next_record(&mut self) -> Result<Option<Record>, RecordError> {
@@ -108,10 +119,6 @@ impl Reader {
         let Some(data) = self.buffer.get(body..body + length) else { return Ok(None) };
         let data = data.to_vec();
         self.buffer.drain(..body + length);
-        self.total = self.total.saturating_add(body + length + OVERHEAD);
-        if self.total > self.most {
-            return Err(RecordError::TooMany);
-        }
         // A record that follows at once begins with its own newline.
         Ok(Some(Record { kind, data }))
     }
@@ -209,5 +216,10 @@ mod tests {
             reader.feed(&[b'x'; 1000]).unwrap();
         }
         assert!(reader.buffer.len() < 100);
+        reader.total = MAX_TOTAL - 10;
+        assert_eq!(reader.feed(b"eleven more"), Err(RecordError::TooMany));
+        let mut endless = Reader::endless("n0nce");
+        endless.total = MAX_TOTAL;
+        assert_eq!(endless.feed(b"eleven more"), Ok(Vec::new()));
     }
 }
