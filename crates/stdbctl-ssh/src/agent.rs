@@ -9,7 +9,7 @@ use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::AgentClient;
 use russh::keys::key::parse_public_key;
 use russh::keys::ssh_encoding::{Decode, Reader};
-use russh::keys::{HashAlg, PublicKey};
+use russh::keys::{Certificate, HashAlg, PublicKey};
 use russh::{AgentAuthError, Signer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -30,13 +30,15 @@ const IDENTITIES_ANSWER: u8 = 12;
 #[derive(Debug, Clone)]
 pub(crate) struct AgentKey {
     pub(crate) key: PublicKey,
+    /// Held instead of the bare key, which is often held too.
+    pub(crate) certificate: Option<Certificate>,
     pub(crate) comment: String,
 }
 
 /// The keys the agent holds.
 ///
-/// Not russh's own list, which one key of a kind unknown to it makes fail as a whole: here such a key (and a
-/// certificate) is passed over.
+/// Not russh's own list, which one key of a kind unknown to it makes fail as a whole: here such a key is passed
+/// over.
 pub(crate) async fn list_keys(socket: &Path) -> io::Result<Vec<AgentKey>> {
     timeout(PATIENCE, async {
         let mut stream = UnixStream::connect(socket).await?;
@@ -63,26 +65,33 @@ fn read_keys(answer: &[u8]) -> Option<Vec<AgentKey>> {
     for _ in 0..count {
         let blob = Vec::<u8>::decode(&mut rest).ok()?;
         let comment = Vec::<u8>::decode(&mut rest).ok()?;
-        if let Ok(key) = parse_public_key(&blob)
-            && !key.key_data().is_certificate()
-            && !key.key_data().is_other()
-        {
-            keys.push(AgentKey { key, comment: printable(comment) });
-        }
+        keys.extend(read_key(&blob, printable(comment)));
     }
     rest.is_finished().then_some(keys)
+}
+
+fn read_key(blob: &[u8], comment: String) -> Option<AgentKey> {
+    let key = parse_public_key(blob).ok()?;
+    if key.key_data().is_certificate() {
+        let certificate = Certificate::from_bytes(blob).ok()?;
+        let key = PublicKey::from(certificate.public_key().clone());
+        return Some(AgentKey { key, certificate: Some(certificate), comment });
+    }
+    (!key.key_data().is_other()).then_some(AgentKey { key, certificate: None, comment })
 }
 
 /// Signs with keys of the agent.
 pub(crate) struct AgentSigner {
     client: AgentClient<UnixStream>,
+    /// What the agent knows the key as.
+    held: AgentIdentity,
     shared: Arc<Shared>,
 }
 
 impl AgentSigner {
-    pub(crate) async fn connect(socket: &Path, shared: Arc<Shared>) -> io::Result<Self> {
+    pub(crate) async fn connect(socket: &Path, held: AgentIdentity, shared: Arc<Shared>) -> io::Result<Self> {
         let stream = timeout(PATIENCE, UnixStream::connect(socket)).await??;
-        Ok(Self { client: AgentClient::connect(stream), shared })
+        Ok(Self { client: AgentClient::connect(stream), held, shared })
     }
 }
 
@@ -91,11 +100,12 @@ impl Signer for AgentSigner {
 
     async fn auth_sign(
         &mut self,
-        key: &AgentIdentity,
+        _: &AgentIdentity,
         hash: Option<HashAlg>,
         data: Vec<u8>,
     ) -> Result<Vec<u8>, Self::Error> {
-        let signing = timeout(PATIENCE_WITH_PEOPLE, self.client.sign_request(key, hash, data));
+        // A certificate from a file is signed for with the bare key: that is all the agent knows.
+        let signing = timeout(PATIENCE_WITH_PEOPLE, self.client.sign_request(&self.held, hash, data));
         match self.shared.asking(signing).await {
             Ok(signed) => Ok(signed?),
             Err(_) => Err(russh::keys::Error::IO(io::ErrorKind::TimedOut.into()).into()),

@@ -5,7 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use russh::client::{AuthResult, Handle};
-use russh::keys::{HashAlg, PrivateKeyWithHashAlg};
+use russh::keys::agent::AgentIdentity;
+use russh::keys::signature::Signer as _;
+use russh::keys::ssh_encoding::Encode;
+use russh::keys::ssh_key::Signature;
+use russh::keys::ssh_key::private::KeypairData;
+use russh::keys::{self, HashAlg, PrivateKey, PrivateKeyWithHashAlg, ssh_key};
+use russh::{AgentAuthError, Signer};
 
 use crate::agent::AgentSigner;
 use crate::client::{Client, Ended, Shared};
@@ -36,18 +42,19 @@ enum Answer {
 
 impl Login<'_> {
     /// Offers the keys in order. Each answer must come within the patience.
-    pub(crate) async fn run(mut self, identities: Identities) -> Result<(), ConnectError> {
-        let Identities { offered, mut skipped } = identities;
+    pub(crate) async fn run(mut self, identities: &Identities) -> Result<(), ConnectError> {
+        let Identities { offered, skipped } = identities;
+        let mut skipped = skipped.clone();
         let (mut tried, mut methods, mut partial) = (Vec::new(), Vec::new(), false);
         for identity in offered {
             let shared = Arc::clone(&self.shared);
-            let answer =
-                shared.within(self.patience, self.offer(&identity)).await.map_err(|_| self.slow())?;
+            let answer = shared.within(self.patience, self.offer(identity)).await.map_err(|_| self.slow())?;
             match answer {
                 Answer::Taken => return Ok(()),
                 Answer::Skipped(why) => skipped.push(why),
                 Answer::Refused { methods: now, partial: took } => {
-                    tried.push(identity.name);
+                    tried.push(identity.name.clone());
+                    skipped.extend(identity.doubt.clone());
                     partial |= took;
                     methods = now;
                     if !methods.iter().any(|method| method == "publickey") {
@@ -57,7 +64,7 @@ impl Login<'_> {
                 Answer::Gone => {
                     // "Too many authentication failures" and the like: a refusal, not an accident.
                     let Some(Ended::Said(words)) = self.shared.ended() else { return Err(self.lost()) };
-                    tried.push(identity.name);
+                    tried.push(identity.name.clone());
                     skipped.push(format!("the server hung up: {words}"));
                     break;
                 }
@@ -78,28 +85,41 @@ impl Login<'_> {
             Ok(hash) => hash,
             Err(answer) => return answer,
         };
-        let result = match &identity.signing {
-            Signing::File(key) => {
+        let held = match (&identity.signing, &identity.certificate) {
+            (Signing::File(key), None) => {
                 let key = PrivateKeyWithHashAlg::new(Arc::clone(key), hash);
-                self.handle.authenticate_publickey(self.user, key).await
+                let result = self.handle.authenticate_publickey(self.user, key).await;
+                return result.map_or(Answer::Gone, |result| self.read(result));
             }
-            Signing::Agent => return self.offer_with_agent(identity, hash).await,
+            (Signing::File(key), Some(_)) => {
+                let signer = FileSigner { key: Arc::clone(key) };
+                return self.offer_with(identity, hash, signer).await;
+            }
+            (Signing::AgentByCertificate, Some(certificate)) => AgentIdentity::from(certificate.clone()),
+            (Signing::Agent | Signing::AgentByCertificate, _) => AgentIdentity::from(identity.key.clone()),
         };
-        result.map_or(Answer::Gone, |result| self.read(result))
+        let Some(socket) = self.agent else { return Answer::Skipped(format!("{}: no agent", identity.name)) };
+        match AgentSigner::connect(socket, held, Arc::clone(&self.shared)).await {
+            Ok(signer) => self.offer_with(identity, hash, signer).await,
+            Err(error) => Answer::Skipped(format!("{}: the agent is gone: {error}", identity.name)),
+        }
     }
 
-    async fn offer_with_agent(&mut self, identity: &Identity, hash: Option<HashAlg>) -> Answer {
-        let Some(socket) = self.agent else { return Answer::Skipped(format!("{}: no agent", identity.name)) };
-        let mut signer = match AgentSigner::connect(socket, Arc::clone(&self.shared)).await {
-            Ok(signer) => signer,
-            Err(error) => return Answer::Skipped(format!("{}: the agent is gone: {error}", identity.name)),
+    async fn offer_with<S>(&mut self, identity: &Identity, hash: Option<HashAlg>, mut signer: S) -> Answer
+    where
+        S: Signer<Error = AgentAuthError>,
+    {
+        let (user, key) = (self.user, identity.key.clone());
+        let result = if let Some(certificate) = identity.certificate.clone() {
+            self.handle.authenticate_certificate_with(user, certificate, hash, &mut signer).await
+        } else {
+            self.handle.authenticate_publickey_with(user, key, hash, &mut signer).await
         };
-        let key = identity.key.clone();
-        match self.handle.authenticate_publickey_with(self.user, key, hash, &mut signer).await {
+        match result {
             Ok(result) => self.read(result),
-            Err(russh::AgentAuthError::Send(_)) => Answer::Gone,
-            Err(russh::AgentAuthError::Key(error)) => {
-                Answer::Skipped(format!("{}: the agent did not sign: {error}", identity.name))
+            Err(AgentAuthError::Send(_)) => Answer::Gone,
+            Err(AgentAuthError::Key(error)) => {
+                Answer::Skipped(format!("{} did not sign: {error}", identity.name))
             }
         }
     }
@@ -149,5 +169,30 @@ impl Login<'_> {
             address: self.address.clone(),
             reason: self.shared.reason(),
         }
+    }
+}
+
+/// Signs for a certificate with its key's file. russh's own way would sign for an RSA certificate with SHA-1's name.
+struct FileSigner {
+    key: Arc<PrivateKey>,
+}
+
+impl Signer for FileSigner {
+    type Error = AgentAuthError;
+
+    async fn auth_sign(
+        &mut self,
+        _: &AgentIdentity,
+        hash: Option<HashAlg>,
+        mut data: Vec<u8>,
+    ) -> Result<Vec<u8>, Self::Error> {
+        let signature: Signature = match self.key.key_data() {
+            KeypairData::Rsa(key) => (key, hash).try_sign(&data),
+            key => key.try_sign(&data),
+        }
+        .map_err(|error| keys::Error::from(ssh_key::Error::from(error)))?;
+        let signature = signature.encode_vec().map_err(keys::Error::from)?;
+        signature.encode(&mut data).map_err(keys::Error::from)?;
+        Ok(data)
     }
 }

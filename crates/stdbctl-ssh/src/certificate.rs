@@ -1,4 +1,4 @@
-//! Host certificates: what a certificate of a trusted authority must say to be good for a host.
+//! Certificates: what one of a trusted authority must say to be good for a host, and what speaks against a user's.
 
 use russh::keys::ssh_key::certificate::CertType;
 use russh::keys::{Algorithm, Certificate};
@@ -79,4 +79,21 @@ pub(crate) fn check_certificate(
         return Ok(());
     }
     Err(CertificateFault::OtherHost { names: names.iter().take(8).map(printable).collect() })
+}
+
+/// Why a user's certificate will hardly be taken; the server decides, by its own clock and rules.
+pub(crate) fn doubt_certificate(certificate: &Certificate, user: &str, now: u64) -> Option<String> {
+    if certificate.cert_type() != CertType::User {
+        return Some("is for hosts, not for users".to_owned());
+    }
+    if now < certificate.valid_after() {
+        return Some("is not valid yet (is the clock right?)".to_owned());
+    }
+    if now >= certificate.valid_before() {
+        return Some(format!("expired {} s ago", now - certificate.valid_before()));
+    }
+    let names = certificate.valid_principals();
+    let is_meant = names.is_empty() || names.iter().any(|name| name == user);
+    let shown = || names.iter().take(8).map(printable).collect::<Vec<_>>().join(", ");
+    (!is_meant).then(|| format!("is for {}, not for {user}", shown()))
 }

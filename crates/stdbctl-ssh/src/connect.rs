@@ -1,5 +1,6 @@
 //! Setting up a connection, step by step, each with a deadline.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,18 +8,21 @@ use std::time::Duration;
 
 use russh::SshId;
 use russh::client::{self, Config, Handle};
-use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep};
 
 use crate::auth::Login;
 use crate::client::{Client, ClientError, Shared, describe};
-use crate::count::{CountedStream, Counter, Cutter};
+use crate::count::{CountedStream, Counter, Cutter, Stream};
 use crate::error::{ConnectError, Step};
+use crate::hops::{Hops, Reached};
 use crate::host_key::{HostKeyCheck, UnknownKey};
 use crate::identity::Identities;
 use crate::printable::printable;
+use crate::route::{Route, Way};
 use crate::session::Session;
+use crate::ssh_config::AddressFamily;
+use crate::ssh_config::tokens::{Tokens, local_host, local_user};
 use crate::target::Target;
-use crate::tcp::dial;
 
 /// What a command may have sent that has not been taken yet. Sixteen MiB fill a fast line over a long distance.
 const WINDOW: u32 = 16 << 20;
@@ -26,20 +30,38 @@ const WINDOW: u32 = 16 << 20;
 const MESSAGES_PER_CHANNEL: usize = 32;
 /// Unanswered keep-alives before the server counts as gone.
 const KEEP_ALIVES: usize = 3;
+/// How long a server that is too busy is left alone, the first time; then twice as long each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const GLOBAL_KNOWN_HOSTS: [&str; 2] = ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"];
+/// What sshd says in place of its banner to whom it does not let in: too many at once, or too many failures.
+const TURNED_AWAY: [&str; 2] = ["Exceeded MaxStartups", "Not allowed at this time"];
 
 /// How to connect, and to what.
 #[derive(Debug, Clone)]
 pub struct ConnectOptions {
-    /// User, host and port. Without a user: `user` below.
+    /// User, host and port as given; messages name the host by it.
     pub target: Target,
+    /// The name or address to connect to in place of the target's host. The host key is looked for by it too.
+    pub host_name: Option<String>,
     /// The user where the target names none.
     pub user: Option<String>,
-    /// Private key files to offer first; if empty, the usual ones in `~/.ssh`, after the agent's.
+    /// Private key files to offer first, named for this run: one that is missing is worth a word.
     pub identity_files: Vec<PathBuf>,
+    /// Private key files to offer then, passed over where they are missing. None if nothing is configured: the
+    /// usual ones in `~/.ssh` are offered then, after the agent's, unless `identity_files` names others.
+    pub configured_identities: Option<Vec<PathBuf>>,
+    /// Certificates, to be offered with the keys they are for. A key file's own, `KEY-cert.pub`, needs no naming.
+    pub certificate_files: Vec<PathBuf>,
+    /// Offer keys of the agent only if a key file or certificate above is the same.
+    pub identities_only: bool,
     /// The ssh-agent's socket; none to use no agent.
     pub agent_socket: Option<PathBuf>,
-    /// Files with known host keys. New ones are added to the first.
+    /// The user's files with known host keys. New ones are added to the first.
     pub known_hosts: Vec<PathBuf>,
+    /// The machine's files with known host keys.
+    pub global_known_hosts: Vec<PathBuf>,
+    /// The name that the host key is on record for, in place of host and port.
+    pub host_key_alias: Option<String>,
     /// What to do with a host key that is in none of them.
     pub unknown_key: UnknownKey,
     /// How long each step may take.
@@ -49,27 +71,78 @@ pub struct ConnectOptions {
     pub keep_alive: Duration,
     /// Connect to this address instead of looking the host's name up. The name still decides about the host key.
     pub address: Option<IpAddr>,
+    /// Which kind of address is connected to.
+    pub address_family: AddressFamily,
+    /// The local name or address to connect from.
+    pub bind_address: Option<String>,
+    /// What leads there.
+    pub route: Route,
+    /// How many times a server that hangs up before the login, being too busy, is tried again. Not longer than a
+    /// step may take.
+    pub retries: u32,
+    /// What is shared with other connections.
+    pub hops: Hops,
 }
 
 impl ConnectOptions {
-    /// The defaults for a target, from the environment: `USER`, `SSH_AUTH_SOCK`, and the usual files.
+    /// The defaults for a target, from the environment: `USER`, `SSH_AUTH_SOCK`, and the usual files. No
+    /// configuration is read: that is for [`SshConfig::options`](crate::ssh_config::SshConfig::options).
     pub fn new(target: Target) -> Self {
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        let user = variable("USER").or_else(|| variable("LOGNAME"));
-        let mut known_hosts = vec![PathBuf::from("/etc/ssh/ssh_known_hosts")];
-        if let Some(home) = std::env::home_dir() {
-            known_hosts.insert(0, home.join(".ssh/known_hosts"));
-        }
+        let home = std::env::home_dir();
+        let of_user = |name| home.as_ref().map(|home| home.join(".ssh").join(name));
         Self {
             target,
-            user: user.and_then(|user| user.into_string().ok()),
+            host_name: None,
+            user: Some(local_user()).filter(|user| !user.is_empty()),
             identity_files: Vec::new(),
+            configured_identities: None,
+            certificate_files: Vec::new(),
+            identities_only: false,
             agent_socket: variable("SSH_AUTH_SOCK").map(PathBuf::from),
-            known_hosts,
+            known_hosts: ["known_hosts", "known_hosts2"].into_iter().filter_map(of_user).collect(),
+            global_known_hosts: GLOBAL_KNOWN_HOSTS.map(PathBuf::from).to_vec(),
+            host_key_alias: None,
             unknown_key: UnknownKey::Refuse,
             connect_timeout: Duration::from_secs(15),
             keep_alive: Duration::from_secs(15),
             address: None,
+            address_family: AddressFamily::Any,
+            bind_address: None,
+            route: Route::Direct,
+            retries: 5,
+            hops: Hops::default(),
+        }
+    }
+
+    /// What is connected to, by name.
+    pub(crate) fn host_name(&self) -> &str {
+        self.host_name.as_deref().unwrap_or(&self.target.host)
+    }
+
+    /// The host as given, and what leads there, for messages.
+    pub(crate) fn place(&self) -> String {
+        let host = &self.target.host;
+        match &self.route {
+            Route::Direct => host.clone(),
+            Route::Through(hop) => format!("{host} through {}", hop.target.host),
+            Route::Command(_) => format!("{host} through its ProxyCommand"),
+        }
+    }
+
+    pub(crate) fn tokens(&self) -> Tokens {
+        let typed = self.target.host.clone();
+        Tokens {
+            home: std::env::home_dir().unwrap_or_default(),
+            host_name: self
+                .address
+                .map_or_else(|| self.host_name().to_owned(), |address| address.to_string()),
+            port: self.target.port(),
+            remote_user: self.target.user.clone().or_else(|| self.user.clone()).unwrap_or_default(),
+            local_user: local_user(),
+            local_host: local_host(),
+            alias: self.host_key_alias.clone().unwrap_or_else(|| typed.clone()),
+            typed,
         }
     }
 }
@@ -77,31 +150,98 @@ impl ConnectOptions {
 /// Connects and logs in.
 ///
 /// Nothing is sent before a key to log in with has been found, and nothing but the key exchange before the host
-/// key has been recognised.
+/// key has been recognised. Hosts on the way are connected to first, once for all that share `options.hops`.
 pub async fn connect(options: ConnectOptions) -> Result<Session, ConnectError> {
     let host = options.target.host.clone();
     let user = options.target.user.clone().or_else(|| options.user.clone());
     let user = user.ok_or_else(|| ConnectError::NoUser { host: host.clone() })?;
-    let identities = Identities::gather(&options.identity_files, options.agent_socket.as_deref()).await;
+    let identities = Identities::gather(&options, &user).await;
     if identities.offered.is_empty() {
         return Err(ConnectError::NoIdentity { user, host, skipped: identities.skipped });
     }
-    let patience = options.connect_timeout;
-    let (stream, peer) = dial(&options.target, options.address, patience).await?;
-    tracing::debug!(%peer, host, "connected");
-    let mut line = agree(&options, stream, peer).await?;
-    let login = Login {
-        handle: &mut line.handle,
-        shared: Arc::clone(&line.shared),
-        agent: options.agent_socket.as_deref(),
-        user: &user,
-        host: &host,
-        address: peer.to_string(),
-        patience,
+    let hop = match &options.route {
+        Route::Through(hop) => Some(options.hops.reach(hop).await?),
+        Route::Direct | Route::Command(_) => None,
     };
-    login.run(identities).await?;
-    tracing::debug!(%peer, user, stats = ?line.counter.stats(), "logged in");
-    Ok(Session::new(line, peer, patience))
+    let mut pauses = Pauses::new(&options);
+    loop {
+        let turn = options.hops.turn(&options).await;
+        match log_in(&options, &user, &identities, hop.as_ref()).await {
+            Ok(line) => return Ok(Session::new(line, options.connect_timeout, hop)),
+            Err(error) => {
+                let Some(pause) = pauses.next(&error) else { return Err(error) };
+                drop(turn);
+                tracing::debug!(host, %error, ?pause, "turned away");
+                sleep(pause).await;
+            }
+        }
+    }
+}
+
+/// How long to wait before each new try at a server that is too busy.
+struct Pauses {
+    left: u32,
+    next: Duration,
+    /// When all tries must be over; not known before the first has failed.
+    end: Option<Instant>,
+    patience: Duration,
+}
+
+impl Pauses {
+    fn new(options: &ConnectOptions) -> Self {
+        Self { left: options.retries, next: FIRST_PAUSE, end: None, patience: options.connect_timeout }
+    }
+
+    /// None if there is no use in trying again.
+    fn next(&mut self, error: &ConnectError) -> Option<Duration> {
+        self.left = error.is_early_drop().then_some(self.left)?.checked_sub(1)?;
+        // Up to half as much more or less: those turned away together do not come back together.
+        let pause = self.next.mul_f64(0.5 + f64::from(random()) / f64::from(u32::MAX));
+        self.next *= 2;
+        let end = *self.end.get_or_insert_with(|| Instant::now() + self.patience);
+        (Instant::now() + pause < end).then_some(pause)
+    }
+}
+
+/// A number that need not be hard to guess.
+fn random() -> u32 {
+    let bytes = RandomState::new().build_hasher().finish().to_le_bytes();
+    let [a, b, c, d, ..] = bytes;
+    u32::from_le_bytes([a, b, c, d])
+}
+
+async fn log_in(
+    options: &ConnectOptions,
+    user: &str,
+    identities: &Identities,
+    hop: Option<&Reached>,
+) -> Result<Line, ConnectError> {
+    let Way { stream, place, address, words } = Way::find(options, hop).await?;
+    tracing::debug!(place, "connected");
+    let line = async {
+        let mut line = agree(options, stream, &place, address).await?;
+        let login = Login {
+            handle: &mut line.handle,
+            shared: Arc::clone(&line.shared),
+            agent: options.agent_socket.as_deref(),
+            user,
+            host: &options.target.host,
+            address: place.clone(),
+            patience: options.connect_timeout,
+        };
+        login.run(identities).await?;
+        Ok::<_, ConnectError>(line)
+    };
+    let line = match (line.await, words) {
+        (Err(error), Some(words)) if error.is_of_the_way() => {
+            let host = options.target.host.clone();
+            let (words, source) = (words.last_line().await, Box::new(error));
+            return Err(ConnectError::ProxyCommand { host, words, source });
+        }
+        (line, _) => line?,
+    };
+    tracing::debug!(place, user, stats = ?line.counter.stats(), "logged in");
+    Ok(line)
 }
 
 /// A connection whose server is known, before or after the login.
@@ -110,17 +250,16 @@ pub(crate) struct Line {
     pub(crate) shared: Arc<Shared>,
     pub(crate) counter: Arc<Counter>,
     pub(crate) cutter: Cutter,
+    pub(crate) address: Option<SocketAddr>,
 }
 
-async fn agree(options: &ConnectOptions, stream: TcpStream, peer: SocketAddr) -> Result<Line, ConnectError> {
-    let target = &options.target;
-    let check = HostKeyCheck::new(
-        &target.host,
-        target.port(),
-        peer,
-        &options.known_hosts,
-        options.unknown_key.clone(),
-    )?;
+async fn agree(
+    options: &ConnectOptions,
+    stream: Box<dyn Stream>,
+    place: &str,
+    address: Option<SocketAddr>,
+) -> Result<Line, ConnectError> {
+    let check = HostKeyCheck::new(options, address)?;
     let config = Arc::new(Config {
         client_id: SshId::Standard(concat!("SSH-2.0-stdbctl_", env!("CARGO_PKG_VERSION")).into()),
         preferred: check.preferred(),
@@ -136,12 +275,12 @@ async fn agree(options: &ConnectOptions, stream: TcpStream, peer: SocketAddr) ->
     let client = Client { check, shared: Arc::clone(&shared) };
     let agreeing = client::connect_stream(config, stream, client);
     let failure = match shared.within(options.connect_timeout, agreeing).await {
-        Ok(Ok(handle)) => return Ok(Line { handle, shared, counter, cutter }),
+        Ok(Ok(handle)) => return Ok(Line { handle, shared, counter, cutter, address }),
         Ok(Err(ClientError::HostKey(error))) => return Err(error.into()),
         Ok(Err(ClientError::Ssh(error))) => Some(error),
         Err(_) => None,
     };
-    Err(explain(failure, &counter, &shared, peer, options.connect_timeout))
+    Err(explain(failure, &counter, &shared, place, options.connect_timeout))
 }
 
 /// Why the two sides did not come to terms: russh's error alone does not tell, the server's first words do.
@@ -149,10 +288,10 @@ fn explain(
     failure: Option<russh::Error>,
     counter: &Counter,
     shared: &Shared,
-    peer: SocketAddr,
+    place: &str,
     patience: Duration,
 ) -> ConnectError {
-    let address = peer.to_string();
+    let address = place.to_owned();
     let seconds = patience.as_secs();
     let opening = counter.opening();
     if opening.is_empty() {
@@ -160,7 +299,12 @@ fn explain(
     }
     let speaks_ssh = |line: &[u8]| line.starts_with(b"SSH-2.0-") || line.starts_with(b"SSH-1.99-");
     if !opening.split(|byte| *byte == b'\n').any(speaks_ssh) {
-        return ConnectError::NotSsh { address, said: printable(opening) };
+        let said = printable(opening);
+        return if TURNED_AWAY.iter().any(|words| said.starts_with(words)) {
+            ConnectError::TurnedAway { address, said }
+        } else {
+            ConnectError::NotSsh { address, said }
+        };
     }
     match failure {
         None => ConnectError::Timeout { step: Step::KeyExchange, address, seconds },

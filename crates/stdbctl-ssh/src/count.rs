@@ -1,8 +1,9 @@
-//! The TCP stream under a connection: counts what crosses it, remembers what the server said first, and can be
+//! The stream under a connection: counts what crosses it, remembers what the server said first, and can be
 //! cut from outside.
 
 use std::future::Future;
 use std::io;
+use std::ops::Add;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +11,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
 
@@ -20,12 +20,25 @@ const OPENING: usize = 512;
 /// What crossed the network on one connection so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Times that this side sent something and then waited for an answer, TCP's own handshake included.
+    /// Times that this side sent something and then waited for an answer, TCP's own handshake (or the opening of a
+    /// channel in its place) included.
     pub round_trips: u64,
     /// Bytes sent, encrypted.
     pub bytes_sent: u64,
     /// Bytes received, encrypted.
     pub bytes_received: u64,
+}
+
+impl Add for Stats {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            round_trips: self.round_trips + other.round_trips,
+            bytes_sent: self.bytes_sent + other.bytes_sent,
+            bytes_received: self.bytes_received + other.bytes_received,
+        }
+    }
 }
 
 /// Counted by the stream, read by the session.
@@ -66,9 +79,14 @@ impl Counter {
 #[derive(Debug)]
 pub(crate) struct Cutter(#[expect(dead_code, reason = "dropping it is the signal")] oneshot::Sender<()>);
 
-/// A TCP stream that counts.
+/// What a connection can be carried by: TCP, a channel of another connection, a command's input and output.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// A stream that counts.
 pub(crate) struct CountedStream {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     counter: Arc<Counter>,
     cut: oneshot::Receiver<()>,
     writes: u64,
@@ -84,7 +102,7 @@ pub(crate) struct CountedStream {
 }
 
 impl CountedStream {
-    pub(crate) fn new(stream: TcpStream, longest_stall: Duration) -> (Self, Arc<Counter>, Cutter) {
+    pub(crate) fn new(stream: Box<dyn Stream>, longest_stall: Duration) -> (Self, Arc<Counter>, Cutter) {
         let (cutter, cut) = oneshot::channel();
         let counter = Arc::new(Counter::default());
         let this = Self {

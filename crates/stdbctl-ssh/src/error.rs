@@ -3,7 +3,9 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use crate::forward::ForwardError;
 use crate::host_key::HostKeyError;
 
 /// A cause whose type is nobody's business outside this crate.
@@ -114,6 +116,52 @@ pub enum ConnectError {
         /// Its first words, fit for a terminal.
         said: String,
     },
+    /// The server says that it lets nobody in at the moment.
+    #[error("{address} takes no login now: it says {said:?}")]
+    TurnedAway {
+        /// The host, and its address if known.
+        address: String,
+        /// Its words, fit for a terminal.
+        said: String,
+    },
+    /// A host on the way could not be connected to.
+    #[error("through {hop}")]
+    Hop {
+        /// That host, as configured.
+        hop: String,
+        /// Why not. Shared by all that wanted to go through it.
+        #[source]
+        source: Arc<ConnectError>,
+    },
+    /// The last host on the way did not connect to where it was asked to.
+    #[error("through {hop}")]
+    Forward {
+        /// That host, as configured.
+        hop: String,
+        /// Why not.
+        #[source]
+        source: ForwardError,
+    },
+    /// The command that should lead to the host could not be started.
+    #[error("cannot start the ProxyCommand of {host}")]
+    ProxyNotStarted {
+        /// The host as given.
+        host: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The command that should lead to the host did not.
+    #[error("the ProxyCommand of {host} failed{}", .words.as_ref().map_or_else(String::new, |words| format!(", saying {words:?}")))]
+    ProxyCommand {
+        /// The host as given.
+        host: String,
+        /// The last line it wrote to standard error, fit for a terminal.
+        words: Option<String>,
+        /// What that looked like from here.
+        #[source]
+        source: Box<ConnectError>,
+    },
     /// The exchange of keys failed.
     #[error("the key exchange with {address} failed")]
     KeyExchange {
@@ -193,8 +241,10 @@ impl ConnectError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Resolve { .. } => ErrorKind::Resolve,
-            Self::Tcp { .. } => ErrorKind::Tcp,
-            Self::Silent { .. } => ErrorKind::Silent,
+            Self::Silent { .. } | Self::TurnedAway { .. } => ErrorKind::Silent,
+            Self::Hop { source, .. } => source.kind(),
+            Self::ProxyCommand { source, .. } => source.kind(),
+            Self::Tcp { .. } | Self::Forward { .. } | Self::ProxyNotStarted { .. } => ErrorKind::Tcp,
             Self::NotSsh { .. } => ErrorKind::NotSsh,
             Self::KeyExchange { .. } => ErrorKind::KeyExchange,
             Self::HostKey(error) => error.kind(),
@@ -209,8 +259,10 @@ impl ConnectError {
     pub fn step(&self) -> Step {
         match self {
             Self::Resolve { .. } => Step::Resolve,
-            Self::Tcp { .. } => Step::Tcp,
-            Self::Silent { .. } | Self::NotSsh { .. } => Step::Banner,
+            Self::Tcp { .. } | Self::Forward { .. } | Self::ProxyNotStarted { .. } => Step::Tcp,
+            Self::Silent { .. } | Self::NotSsh { .. } | Self::TurnedAway { .. } => Step::Banner,
+            Self::Hop { source, .. } => source.step(),
+            Self::ProxyCommand { source, .. } => source.step(),
             Self::KeyExchange { .. } => Step::KeyExchange,
             Self::HostKey(_) => Step::HostKey,
             Self::AuthRefused { .. } | Self::NoIdentity { .. } | Self::NoUser { .. } => Step::Authentication,
@@ -218,11 +270,26 @@ impl ConnectError {
         }
     }
 
+    /// Whether the server hung up before the login, as one does that is too busy.
+    pub(crate) fn is_early_drop(&self) -> bool {
+        match self {
+            Self::Silent { waited: None, .. } | Self::Lost { step: Step::KeyExchange, .. } => true,
+            Self::TurnedAway { said, .. } => said.contains("MaxStartups"),
+            Self::ProxyCommand { source, .. } => source.is_early_drop(),
+            _ => false,
+        }
+    }
+
+    /// Whether what leads to the host is at fault, rather than the host.
+    pub(crate) fn is_of_the_way(&self) -> bool {
+        matches!(self, Self::Silent { .. } | Self::NotSsh { .. } | Self::Lost { .. } | Self::Timeout { .. })
+    }
+
     /// What to try, one line each.
     pub fn hints(&self) -> Vec<String> {
         match self {
             Self::Resolve { host, .. } => {
-                vec![format!("check the spelling of {host}, or give an address; ~/.ssh/config is not read")]
+                vec![format!("check the spelling of {host}, give an address, or a HostName in ~/.ssh/config")]
             }
             Self::Tcp { .. } => vec![
                 "check the address and port, that the server is up, and that a firewall lets you in"
@@ -235,6 +302,21 @@ impl ConnectError {
                 ]
             }
             Self::NotSsh { .. } => vec!["is this the right port?".to_owned()],
+            Self::TurnedAway { said, .. } if said.contains("MaxStartups") => vec![
+                "others are logging in there too: try again, or raise MaxStartups in its sshd_config"
+                    .to_owned(),
+            ],
+            Self::TurnedAway { .. } => vec![
+                "too many failures came from this address (PerSourcePenalties): wait some minutes".to_owned(),
+            ],
+            Self::Hop { source, .. } => source.hints(),
+            Self::Forward { hop, source: ForwardError::Unreachable { .. } } => {
+                vec![format!("is the host up, and its sshd at that port? does a firewall let {hop} in?")]
+            }
+            Self::Forward { source, .. } => source.hints(),
+            Self::ProxyNotStarted { .. } | Self::ProxyCommand { .. } => {
+                vec!["try the command by hand; it stands in ~/.ssh/config".to_owned()]
+            }
             Self::HostKey(error) => error.hints(),
             Self::AuthRefused { user, skipped, methods, partial, .. } => {
                 refused_hints(user, skipped, methods, *partial)
@@ -302,4 +384,12 @@ pub(crate) struct UnusableKey {
     pub(crate) file: PathBuf,
     #[source]
     pub(crate) source: Cause,
+}
+
+impl UnusableKey {
+    /// There is no such file.
+    pub(crate) fn is_missing(&self) -> bool {
+        let source = self.source.downcast_ref::<io::Error>();
+        source.is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
+    }
 }

@@ -13,6 +13,7 @@ use russh::keys::{Algorithm, PublicKeyOrCertificate};
 
 use crate::certificate::{CertificateFault, check_certificate};
 use crate::client::Shared;
+use crate::connect::ConnectOptions;
 use crate::error::ErrorKind;
 use crate::known_hosts::{KnownHosts, Place, Verdict, fingerprint, remember, spelled};
 use crate::target::DEFAULT_PORT;
@@ -24,8 +25,8 @@ pub struct HostKeyPrompt {
     pub host: String,
     /// The port.
     pub port: u16,
-    /// The address that was connected to.
-    pub address: SocketAddr,
+    /// The address that was connected to; none if something else leads there.
+    pub address: Option<SocketAddr>,
     /// `ssh-ed25519`, for example.
     pub key_type: String,
     /// The key's fingerprint, `SHA256:...`.
@@ -178,9 +179,11 @@ fn unknown_hints(prompt: &HostKeyPrompt) -> Vec<String> {
 
 /// Everything that decides about one host's key.
 pub(crate) struct HostKeyCheck {
+    /// The name that the key is on record for, and its port.
     host: String,
     port: u16,
-    address: SocketAddr,
+    /// The host as given, its port and its address, for whoever is asked.
+    given: (String, u16, Option<SocketAddr>),
     known: KnownHosts,
     /// Where an accepted key goes.
     file: Option<PathBuf>,
@@ -188,16 +191,18 @@ pub(crate) struct HostKeyCheck {
 }
 
 impl HostKeyCheck {
-    pub(crate) fn new(
-        host: &str,
-        port: u16,
-        address: SocketAddr,
-        files: &[PathBuf],
-        unknown: UnknownKey,
-    ) -> Result<Self, HostKeyError> {
+    pub(crate) fn new(options: &ConnectOptions, address: Option<SocketAddr>) -> Result<Self, HostKeyError> {
+        let files = [options.known_hosts.as_slice(), &options.global_known_hosts].concat();
         let known =
-            KnownHosts::read(files).map_err(|(file, source)| HostKeyError::Unreadable { file, source })?;
-        Ok(Self { host: host.to_owned(), port, address, known, file: files.first().cloned(), unknown })
+            KnownHosts::read(&files).map_err(|(file, source)| HostKeyError::Unreadable { file, source })?;
+        let given = (options.target.host.clone(), options.target.port(), address);
+        // As with OpenSSH: an alias stands for host and port.
+        let (host, port) = match &options.host_key_alias {
+            Some(alias) => (alias.clone(), DEFAULT_PORT),
+            None => (options.host_name().to_owned(), given.1),
+        };
+        let file = options.known_hosts.first().cloned();
+        Ok(Self { host, port, given, known, file, unknown: options.unknown_key.clone() })
     }
 
     /// russh's defaults without SHA-1, and with the key types on record for the host first: a server that shows
@@ -266,9 +271,9 @@ impl HostKeyCheck {
         shared: &Shared,
     ) -> Result<(), HostKeyError> {
         let prompt = Box::new(HostKeyPrompt {
-            host: self.host.clone(),
-            port: self.port,
-            address: self.address,
+            host: self.given.0.clone(),
+            port: self.given.1,
+            address: self.given.2,
             key_type: key.algorithm().to_string(),
             fingerprint: fingerprint(key),
             other_types,
@@ -329,8 +334,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("known_hosts");
         std::fs::write(&file, known_hosts).unwrap();
-        let address = "192.0.2.1:22".parse().unwrap();
-        HostKeyCheck::new("example.com", 22, address, &[file], UnknownKey::Refuse).unwrap()
+        let mut options = ConnectOptions::new("example.com".parse().unwrap());
+        (options.known_hosts, options.global_known_hosts) = (vec![file], Vec::new());
+        HostKeyCheck::new(&options, None).unwrap()
     }
 
     const ECDSA: &str = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBEmKSENjQEezOmxkZMy7opKgwFB9nkt5YRrYMjNuG5N87uRgg6CLrbo5wAdT/y6v0mKV0U2w0WZ2YB/++Tpockg=";

@@ -3,12 +3,16 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use russh::keys::{HashAlg, PrivateKey, PublicKey, decode_secret_key};
+use russh::keys::{Certificate, HashAlg, PrivateKey, PublicKey, decode_secret_key};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::agent::{AgentKey, list_keys};
+use crate::certificate::doubt_certificate;
+use crate::connect::ConnectOptions;
 use crate::error::UnusableKey;
+use crate::printable::printable;
 
 /// Servers hang up after six tries (`MaxAuthTries`), and each costs a round trip.
 const MOST_OFFERED: usize = 5;
@@ -18,16 +22,23 @@ const DEFAULT_FILES: [&str; 3] = ["id_ed25519", "id_ecdsa", "id_rsa"];
 #[derive(Debug, Clone)]
 pub(crate) enum Signing {
     File(Arc<PrivateKey>),
+    /// The agent, which holds the bare key.
     Agent,
+    /// The agent, which holds the certificate.
+    AgentByCertificate,
 }
 
 /// A key that can be offered.
 #[derive(Debug, Clone)]
 pub(crate) struct Identity {
     pub(crate) key: PublicKey,
+    /// What is offered in place of the bare key.
+    pub(crate) certificate: Option<Certificate>,
     pub(crate) signing: Signing,
     /// For messages: where it is from, its type and fingerprint.
     pub(crate) name: String,
+    /// Why the server will hardly take it.
+    pub(crate) doubt: Option<String>,
 }
 
 /// Every key that can be offered, in order, and what was passed over.
@@ -44,74 +55,42 @@ enum KeyFile {
     Encrypted,
 }
 
+/// A certificate, and where it is from.
+struct Certified {
+    certificate: Certificate,
+    from: String,
+}
+
+/// What is known while keys are gathered.
+struct Gathering<'g> {
+    identities: Identities,
+    user: &'g str,
+    now: u64,
+    held: Vec<AgentKey>,
+    /// Those that were named for any key.
+    certificates: Vec<Certified>,
+}
+
 impl Identities {
-    /// Keys named by the operator come before those of the agent; default files after.
-    pub(crate) async fn gather(named: &[PathBuf], agent: Option<&Path>) -> Self {
-        let mut identities = Self::default();
-        let held = match agent {
+    /// Keys named by the operator come first, then those of the configuration, then those of the agent. Where
+    /// nobody names any, the usual files come after the agent's.
+    pub(crate) async fn gather(options: &ConnectOptions, user: &str) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let mut skipped = Vec::new();
+        let held = match options.agent_socket.as_deref() {
             Some(socket) => list_keys(socket).await.unwrap_or_else(|error| {
-                identities
-                    .skipped
-                    .push(format!("the ssh-agent at {} cannot be used: {error}", socket.display()));
+                skipped.push(format!("the ssh-agent at {} cannot be used: {error}", socket.display()));
                 Vec::new()
             }),
             None => Vec::new(),
         };
-        if named.is_empty() {
-            identities.offer_agent(&held);
-            let directory = std::env::home_dir().unwrap_or_default().join(".ssh");
-            for file in DEFAULT_FILES.map(|name| directory.join(name)) {
-                if file.exists() {
-                    identities.offer_file(&file, &held);
-                }
-            }
-        } else {
-            for file in named {
-                identities.offer_file(file, &held);
-            }
-            identities.offer_agent(&held);
-        }
+        let identities = Self { offered: Vec::new(), skipped };
+        let mut gathering = Gathering { identities, user, now, held, certificates: Vec::new() };
+        gathering.read_certificates(&options.certificate_files);
+        gathering.offer_all(options);
+        let mut identities = gathering.identities;
         identities.limit();
         identities
-    }
-
-    fn offer_agent(&mut self, held: &[AgentKey]) {
-        for AgentKey { key, comment } in held {
-            self.offer(key, Signing::Agent, &format!("{comment} (agent)"));
-        }
-    }
-
-    fn offer_file(&mut self, file: &Path, held: &[AgentKey]) {
-        let shown = file.display().to_string();
-        match read_key(file) {
-            Ok(KeyFile::Private(key)) => {
-                let public = key.public_key().clone();
-                self.offer(&public, Signing::File(key), &shown);
-            }
-            Ok(KeyFile::Public(key)) if held.iter().any(|held| held.key.key_data() == key.key_data()) => {
-                self.offer(&key, Signing::Agent, &format!("{shown} (agent)"));
-            }
-            Ok(KeyFile::Public(_) | KeyFile::Encrypted) => {
-                let private = file.with_extension("");
-                let private = if file.extension().is_some_and(|e| e == "pub") { &private } else { file };
-                self.skipped.push(format!(
-                    "{shown} is not in the agent; load it with: ssh-add '{}'",
-                    private.display()
-                ));
-            }
-            Err(error) => {
-                let cause = crate::printable::printable(error.source.to_string());
-                self.skipped.push(format!("{error}: {cause}"));
-            }
-        }
-    }
-
-    fn offer(&mut self, key: &PublicKey, signing: Signing, from: &str) {
-        if self.offered.iter().any(|identity| identity.key.key_data() == key.key_data()) {
-            return;
-        }
-        let name = format!("{from} {} {}", key.algorithm(), key.fingerprint(HashAlg::Sha256));
-        self.offered.push(Identity { key: key.clone(), signing, name });
     }
 
     fn limit(&mut self) {
@@ -119,6 +98,180 @@ impl Identities {
             self.skipped
                 .push(format!("{} was not offered: it comes after {MOST_OFFERED} others", identity.name));
         }
+    }
+}
+
+impl Gathering<'_> {
+    fn read_certificates(&mut self, files: &[PathBuf]) {
+        for file in files {
+            match read_certificate(file) {
+                Ok(Some(certificate)) => {
+                    self.certificates.push(Certified { certificate, from: file.display().to_string() });
+                }
+                Ok(None) => {}
+                Err(why) => self.identities.skipped.push(why),
+            }
+        }
+    }
+
+    fn offer_all(&mut self, options: &ConnectOptions) {
+        let ConnectOptions { identity_files, configured_identities, identities_only, .. } = options;
+        for file in identity_files {
+            self.offer_file(file, true);
+        }
+        let usual = || {
+            let directory = std::env::home_dir().unwrap_or_default().join(".ssh");
+            DEFAULT_FILES.map(|name| directory.join(name)).to_vec()
+        };
+        match configured_identities {
+            Some(files) => {
+                for file in files {
+                    self.offer_file(file, false);
+                }
+                self.offer_agent(*identities_only);
+            }
+            None if identity_files.is_empty() => {
+                self.offer_agent(*identities_only);
+                for file in usual() {
+                    self.offer_file(&file, false);
+                }
+            }
+            None => self.offer_agent(*identities_only),
+        }
+    }
+
+    /// All that the agent holds, or only what goes with a certificate that was named.
+    fn offer_agent(&mut self, only_certified: bool) {
+        for AgentKey { key, certificate, comment } in self.held.clone() {
+            let from = format!("{comment} (agent)");
+            if certificate.is_none() {
+                self.offer_certificates(&key, &Signing::Agent, &[]);
+            }
+            if !only_certified {
+                let signing =
+                    if certificate.is_some() { Signing::AgentByCertificate } else { Signing::Agent };
+                self.offer(&key, certificate, signing, &from);
+            }
+        }
+    }
+
+    /// A key file. One that is not there is passed over, unless it was `named` for this run.
+    fn offer_file(&mut self, file: &Path, named: bool) {
+        let shown = file.display().to_string();
+        let beside = certificate_beside(file);
+        let read = match read_key(file) {
+            // Whoever keeps keys in the agent alone has the public half to name them by.
+            Err(error) if error.is_missing() => match read_key(&with_suffix(file, ".pub")) {
+                Ok(public) => Ok(public),
+                Err(_) if !named => return,
+                Err(_) => Err(error),
+            },
+            read => read,
+        };
+        match read {
+            Ok(KeyFile::Private(key)) => {
+                let (public, signing) = (key.public_key().clone(), Signing::File(key));
+                self.offer_certificates(&public, &signing, &beside);
+                self.offer(&public, None, signing, &shown);
+            }
+            Ok(KeyFile::Public(key)) if self.is_held(&key) => {
+                self.offer_held(&key, &beside, &format!("{shown} (agent)"));
+            }
+            Ok(KeyFile::Public(_) | KeyFile::Encrypted) => {
+                let private = file.with_extension("");
+                let private = if file.extension().is_some_and(|e| e == "pub") { &private } else { file };
+                self.identities.skipped.push(format!(
+                    "{shown} is not in the agent; load it with: ssh-add '{}'",
+                    private.display()
+                ));
+            }
+            Err(error) => {
+                let cause = printable(error.source.to_string());
+                self.identities.skipped.push(format!("{error}: {cause}"));
+            }
+        }
+    }
+
+    fn is_held(&self, key: &PublicKey) -> bool {
+        self.held.iter().any(|held| held.key.key_data() == key.key_data())
+    }
+
+    /// A key of the agent's that a file names, with all certificates for it, the agent's included.
+    fn offer_held(&mut self, key: &PublicKey, beside: &[PathBuf], from: &str) {
+        let of_key = |held: &&AgentKey| held.key.key_data() == key.key_data();
+        let held: Vec<_> = self.held.iter().filter(of_key).cloned().collect();
+        let is_bare = held.iter().any(|held| held.certificate.is_none());
+        if is_bare {
+            self.offer_certificates(key, &Signing::Agent, beside);
+        }
+        for certificate in held.into_iter().filter_map(|held| held.certificate) {
+            self.offer(key, Some(certificate), Signing::AgentByCertificate, from);
+        }
+        if is_bare {
+            self.offer(key, None, Signing::Agent, from);
+        }
+    }
+
+    /// Certificates for a key: those beside its file, and those that were named.
+    fn offer_certificates(&mut self, key: &PublicKey, signing: &Signing, beside: &[PathBuf]) {
+        let mut fitting = Vec::new();
+        for file in beside {
+            match read_certificate(file) {
+                Ok(Some(certificate)) if certificate.public_key() == key.key_data() => {
+                    fitting.push((certificate, file.display().to_string()));
+                }
+                Ok(_) => {}
+                Err(why) => self.identities.skipped.push(why),
+            }
+        }
+        let named = self.certificates.iter().filter(|named| named.certificate.public_key() == key.key_data());
+        fitting.extend(named.map(|named| (named.certificate.clone(), named.from.clone())));
+        for (certificate, from) in fitting {
+            self.offer(key, Some(certificate), signing.clone(), &from);
+        }
+    }
+
+    fn offer(&mut self, key: &PublicKey, certificate: Option<Certificate>, signing: Signing, from: &str) {
+        let is_same = |identity: &Identity| {
+            identity.key.key_data() == key.key_data() && identity.certificate == certificate
+        };
+        if self.identities.offered.iter().any(is_same) {
+            return;
+        }
+        let kind = if certificate.is_some() { " certificate" } else { "" };
+        let name = format!("{from} {}{kind} {}", key.algorithm(), key.fingerprint(HashAlg::Sha256));
+        let doubt = certificate
+            .as_ref()
+            .and_then(|certificate| doubt_certificate(certificate, self.user, self.now))
+            .map(|doubt| format!("the certificate {from} {doubt}"));
+        self.identities.offered.push(Identity { key: key.clone(), certificate, signing, name, doubt });
+    }
+}
+
+fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Where OpenSSH looks for a key's certificate.
+fn certificate_beside(file: &Path) -> Vec<PathBuf> {
+    let mut files = vec![with_suffix(file, "-cert.pub")];
+    if file.extension().is_some_and(|extension| extension == "pub") {
+        files.push(with_suffix(&file.with_extension(""), "-cert.pub"));
+    }
+    files
+}
+
+/// None if there is none.
+fn read_certificate(file: &Path) -> Result<Option<Certificate>, String> {
+    let unusable = |why: &str| format!("cannot use the certificate {}: {why}", file.display());
+    match std::fs::read_to_string(file) {
+        Ok(text) => Certificate::from_openssh(text.trim())
+            .map(Some)
+            .map_err(|error| unusable(&printable(error.to_string()))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unusable(&error.to_string())),
     }
 }
 

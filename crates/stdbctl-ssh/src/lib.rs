@@ -30,12 +30,16 @@ mod error;
 mod forward;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+mod hops;
 mod host_key;
 mod identity;
 mod known_hosts;
 mod printable;
+mod proxy_command;
 pub mod quote;
+mod route;
 mod session;
+pub mod ssh_config;
 mod target;
 mod tcp;
 
@@ -45,7 +49,9 @@ pub use connect::{ConnectOptions, connect};
 pub use count::Stats;
 pub use error::{Cause, CommandError, ConnectError, ErrorKind, Step};
 pub use forward::{ForwardError, Forwarded};
+pub use hops::Hops;
 pub use host_key::{AskAboutKey, HostKeyError, HostKeyPrompt, UnknownKey};
 pub use printable::printable;
+pub use route::Route;
 pub use session::Session;
 pub use target::{DEFAULT_PORT, Target, TargetError};

@@ -17,6 +17,7 @@ use crate::connect::Line;
 use crate::count::{Counter, Cutter, Stats};
 use crate::error::{CommandError, Step};
 use crate::forward::{self, ForwardError, Forwarded};
+use crate::hops::Reached;
 use crate::printable::printable;
 
 /// Below sshd's default `MaxSessions` of 10.
@@ -28,9 +29,13 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub struct Session {
     line: Arc<Opener>,
     counter: Arc<Counter>,
-    address: SocketAddr,
+    address: Option<SocketAddr>,
     ahead: Mutex<Option<Ahead>>,
+    /// What reaching the last host on the way has cost, if it was done for this one.
+    before: Stats,
     cutter: Cutter,
+    /// The connection that carries this one.
+    _hop: Option<Arc<Session>>,
 }
 
 struct Opener {
@@ -56,11 +61,13 @@ pub(crate) struct Opened {
 }
 
 impl Session {
-    pub(crate) fn new(line: Line, address: SocketAddr, patience: Duration) -> Self {
-        let Line { handle, shared, counter, cutter } = line;
+    pub(crate) fn new(line: Line, patience: Duration, hop: Option<Reached>) -> Self {
+        let Line { handle, shared, counter, cutter, address } = line;
+        let before = hop.as_ref().map_or_else(Stats::default, |hop| hop.cost);
+        let hop = hop.map(|hop| hop.session);
         let free = Arc::new(Semaphore::new(MOST_CHANNELS));
         let line = Arc::new(Opener { handle, shared, free, patience });
-        Self { line, counter, address, ahead: Mutex::new(None), cutter }
+        Self { line, counter, address, ahead: Mutex::new(None), before, cutter, _hop: hop }
     }
 
     /// Runs a command: one line for the user's login shell, already quoted.
@@ -127,13 +134,14 @@ impl Session {
         ahead.take_if(|ahead| ahead.command == command)
     }
 
-    /// What has crossed the network so far.
+    /// What has crossed the network so far. Connections to hosts on the way count for the first that came through
+    /// them, until it was logged in there.
     pub fn stats(&self) -> Stats {
-        self.counter.stats()
+        self.before + self.counter.stats()
     }
 
-    /// The address and port at the other end.
-    pub fn peer_address(&self) -> SocketAddr {
+    /// The address and port at the other end; none if the way there leads through something else.
+    pub fn peer_address(&self) -> Option<SocketAddr> {
         self.address
     }
 

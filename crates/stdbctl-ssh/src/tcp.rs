@@ -4,54 +4,91 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use crate::connect::ConnectOptions;
 use crate::error::{ConnectError, Step};
-use crate::target::Target;
+use crate::ssh_config::AddressFamily;
 
 /// How long one address may take before the next is tried beside it (RFC 8305).
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// Connects to the first address of the target that answers. At most one connection is left.
-pub(crate) async fn dial(
-    target: &Target,
-    address: Option<IpAddr>,
-    patience: Duration,
-) -> Result<(TcpStream, SocketAddr), ConnectError> {
-    let slow =
-        |step| ConnectError::Timeout { step, address: target.to_string(), seconds: patience.as_secs() };
-    let addresses = match address {
-        Some(address) => vec![SocketAddr::new(address, target.port())],
-        None => timeout(patience, resolve(target)).await.map_err(|_| slow(Step::Resolve))??,
-    };
-    let stream = match timeout(patience, race(&addresses)).await {
-        Ok(stream) => stream.map_err(|source| unreachable(target, &addresses, source))?,
+/// Connects to the first address of the host that answers. At most one connection is left.
+pub(crate) async fn dial(options: &ConnectOptions) -> Result<(TcpStream, SocketAddr), ConnectError> {
+    let patience = options.connect_timeout;
+    let slow = |step| ConnectError::Timeout { step, address: options.place(), seconds: patience.as_secs() };
+    let (from, addresses) = timeout(patience, resolve(options)).await.map_err(|_| slow(Step::Resolve))??;
+    let stream = match timeout(patience, race(from, &addresses)).await {
+        Ok(stream) => stream.map_err(|source| unreachable(options, &addresses, source))?,
         Err(_) => return Err(slow(Step::Tcp)),
     };
-    let failed = |source| unreachable(target, &addresses, source);
+    let failed = |source| unreachable(options, &addresses, source);
     stream.set_nodelay(true).map_err(failed)?;
     let peer = stream.peer_addr().map_err(failed)?;
     Ok((stream, peer))
 }
 
-async fn resolve(target: &Target) -> Result<Vec<SocketAddr>, ConnectError> {
-    let failed = |source| ConnectError::Resolve { host: target.host.clone(), source };
-    let found = tokio::net::lookup_host((target.host.as_str(), target.port())).await.map_err(failed)?;
-    let addresses: Vec<_> = found.collect();
+/// Where to connect from, and to: addresses of the right family, and where a source is given, of its family.
+async fn resolve(options: &ConnectOptions) -> Result<(Option<IpAddr>, Vec<SocketAddr>), ConnectError> {
+    let family = options.address_family;
+    let from = match &options.bind_address {
+        Some(name) => Some(look_up(name, 0, family).await?.first().map(SocketAddr::ip)),
+        None => None,
+    };
+    let from = from.flatten();
+    let port = options.target.port();
+    let mut addresses = match options.address {
+        Some(address) => vec![SocketAddr::new(address, port)],
+        None => look_up(options.host_name(), port, family).await?,
+    };
+    if let Some(from) = from {
+        addresses.retain(|address| address.is_ipv4() == from.is_ipv4());
+        if addresses.is_empty() {
+            let source = io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("it has no address of the kind of BindAddress {from}"),
+            );
+            return Err(ConnectError::Resolve { host: options.host_name().to_owned(), source });
+        }
+    }
+    Ok((from, addresses))
+}
+
+async fn look_up(name: &str, port: u16, family: AddressFamily) -> Result<Vec<SocketAddr>, ConnectError> {
+    let failed = |source| ConnectError::Resolve { host: name.to_owned(), source };
+    let found = tokio::net::lookup_host((name, port)).await.map_err(failed)?;
+    let wanted = |address: &SocketAddr| match family {
+        AddressFamily::Any => true,
+        AddressFamily::Inet => address.is_ipv4(),
+        AddressFamily::Inet6 => address.is_ipv6(),
+    };
+    let addresses: Vec<_> = found.filter(wanted).collect();
     if addresses.is_empty() {
-        return Err(failed(io::Error::new(io::ErrorKind::NotFound, "the name has no address")));
+        let why = match family {
+            AddressFamily::Any => "the name has no address",
+            AddressFamily::Inet => "the name has no IPv4 address, which AddressFamily asks for",
+            AddressFamily::Inet6 => "the name has no IPv6 address, which AddressFamily asks for",
+        };
+        return Err(failed(io::Error::new(io::ErrorKind::NotFound, why)));
     }
     Ok(addresses)
 }
 
-async fn race(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+async fn connect(from: Option<IpAddr>, to: SocketAddr) -> io::Result<TcpStream> {
+    let Some(from) = from else { return TcpStream::connect(to).await };
+    let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.bind(SocketAddr::new(from, 0))?;
+    socket.connect(to).await
+}
+
+async fn race(from: Option<IpAddr>, addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     let mut waiting = addresses.iter().copied();
     let mut running = JoinSet::new();
     let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
     if let Some(address) = waiting.next() {
-        running.spawn(TcpStream::connect(address));
+        running.spawn(connect(from, address));
     }
     while !running.is_empty() {
         tokio::select! {
@@ -60,13 +97,13 @@ async fn race(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
                 Err(error) => {
                     failure = error;
                     if let Some(address) = waiting.next() {
-                        running.spawn(TcpStream::connect(address));
+                        running.spawn(connect(from, address));
                     }
                 }
             },
             () = sleep(HEAD_START), if waiting.len() > 0 => {
                 if let Some(address) = waiting.next() {
-                    running.spawn(TcpStream::connect(address));
+                    running.spawn(connect(from, address));
                 }
             }
         }
@@ -74,11 +111,12 @@ async fn race(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     Err(failure)
 }
 
-fn unreachable(target: &Target, addresses: &[SocketAddr], source: io::Error) -> ConnectError {
+fn unreachable(options: &ConnectOptions, addresses: &[SocketAddr], source: io::Error) -> ConnectError {
     let tried: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    let host = &options.target.host;
     let address = match tried.as_slice() {
-        [only] if target.host.parse::<IpAddr>().is_ok() => only.clone(),
-        _ => format!("{target} ({})", tried.join(", ")),
+        [only] if host.parse::<IpAddr>().is_ok() => only.clone(),
+        _ => format!("{host} ({})", tried.join(", ")),
     };
     ConnectError::Tcp { address, source }
 }

@@ -200,18 +200,21 @@ pub(crate) struct SiteArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "SSH")]
 pub(crate) struct SshArgs {
-    /// A private key; repeatable [default: the agent's, then `~/.ssh/id_*`]
+    /// The OpenSSH configuration; `none` for no file [default: `~/.ssh/config` and the machine's]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ssh_config: Option<PathBuf>,
+    /// A private key; repeatable [default: as configured, or the agent's, then `~/.ssh/id_*`]
     #[arg(short, long = "identity", value_name = "FILE")]
     pub(crate) identities: Vec<PathBuf>,
-    /// Host keys to check against [default: `~/.ssh/known_hosts`]
+    /// Host keys to check against [default: as configured, or `~/.ssh/known_hosts`]
     #[arg(long, value_name = "FILE")]
     pub(crate) known_hosts: Option<PathBuf>,
     /// Trust and record the keys of hosts that are not known yet
     #[arg(long)]
     pub(crate) accept_new: bool,
-    /// Give up on a connection after so many seconds [default: 15]
-    #[arg(long, value_name = "SECONDS", default_value_t = 15, hide_default_value = true, value_parser = clap::value_parser!(u64).range(1..=3600))]
-    pub(crate) timeout: u64,
+    /// Give up on a connection after so many seconds [default: as configured, or 15]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) timeout: Option<u64>,
 }
 
 /// Names and CAs that aren't public.

@@ -125,7 +125,7 @@ impl Host for SshHost {
     }
 
     fn peer_address(&self) -> Option<IpAddr> {
-        Some(self.session.peer_address().ip())
+        Some(self.session.peer_address()?.ip())
     }
 
     fn stats(&self) -> Stats {

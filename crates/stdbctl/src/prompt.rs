@@ -49,7 +49,10 @@ pub(crate) fn show(screen: &MultiProgress, text: &str) -> io::Result<()> {
 /// Asks whether a host key that is not known is to be trusted from now on. Blocks; no answer is a no.
 pub(crate) fn trust(screen: &MultiProgress, key: &HostKeyPrompt) -> bool {
     let HostKeyPrompt { host, address, key_type, fingerprint, .. } = key;
-    let whom = if address.ip().to_string() == *host { host.clone() } else { format!("{host} ({address})") };
+    let whom = match address {
+        Some(address) if address.ip().to_string() != *host => format!("{host} ({address})"),
+        _ => host.clone(),
+    };
     let mut text = format!("The host key of {whom} is not known:\n  {key_type} {fingerprint}\n");
     if !key.other_types.is_empty() {
         text =

@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use stdbctl_engine::graph::Graph;
 use stdbctl_engine::run::Job;
 use stdbctl_playbook::inventory::{DEFAULT_FILE, InventoryError, InventoryHost, Selection, select};
 use stdbctl_playbook::local_files;
 use stdbctl_playbook::playbook::{Playbook, PlaybookError};
 use stdbctl_playbook::settings::{Layer, Settings, SettingsError};
+use stdbctl_ssh::ssh_config::{ConfigError, SshConfig, Strictness};
 use stdbctl_ssh::{ConnectOptions, Target, TargetError, UnknownKey};
 
 use crate::cli::{ShortForms, SiteArgs, SshArgs};
@@ -185,37 +187,65 @@ fn playbook_error(error: PlaybookError) -> CliError {
     CliError::settings(error).excerpt(excerpt)
 }
 
-/// Where each host is, and how it is logged in to.
-pub(crate) fn places(
+/// Where each host is, and how it is logged in to: as the operator's OpenSSH configuration says, but for the flags.
+///
+/// # Errors
+/// If that configuration is wrong, or says what cannot be honoured. Nothing is connected to.
+pub(crate) async fn places(
     site: &Site,
     ssh: &SshArgs,
     resolve: &[Resolve],
     console: &Console,
-) -> Vec<(String, Place)> {
-    let place = |host: &SiteHost| match &host.target {
-        None => Place::Local,
-        Some(target) => Place::Remote(Box::new(connect_options(target.clone(), ssh, resolve, console))),
+) -> Result<Vec<(String, Place)>, CliError> {
+    let config = SshConfig::new(ssh.ssh_config.clone());
+    let flags = |options: &mut ConnectOptions, configured| {
+        apply_flags(options, configured, ssh, resolve, console);
     };
-    site.hosts.iter().map(|host| (host.name.clone(), place(host))).collect()
+    let places = site.hosts.iter().map(async |host| {
+        let place = match &host.target {
+            None => Place::Local,
+            Some(target) => {
+                let options = config.options(target.clone(), flags).await;
+                Place::Remote(Box::new(options.map_err(|error| ssh_config_error(&host.name, error))?))
+            }
+        };
+        Ok((host.name.clone(), place))
+    });
+    try_join_all(places).await
 }
 
-fn connect_options(target: Target, ssh: &SshArgs, resolve: &[Resolve], console: &Console) -> ConnectOptions {
-    let address =
-        resolve.iter().find(|pair| pair.name.eq_ignore_ascii_case(&target.host)).map(|pair| pair.address);
-    let mut options = ConnectOptions::new(target);
-    options.address = address;
+fn ssh_config_error(host: &str, error: ConfigError) -> CliError {
+    let hints = error.hints();
+    let error = CliError::settings(Context::new(format!("the SSH configuration of {host}"), error));
+    hints.into_iter().fold(error, CliError::hint)
+}
+
+/// What was said on the command line wins, for the host and for those on the way to it.
+fn apply_flags(
+    options: &mut ConnectOptions,
+    configured: Strictness,
+    ssh: &SshArgs,
+    resolve: &[Resolve],
+    console: &Console,
+) {
+    let is_meant = |pair: &&Resolve| pair.name.eq_ignore_ascii_case(&options.target.host);
+    options.address = resolve.iter().find(is_meant).map(|pair| pair.address);
     options.identity_files.clone_from(&ssh.identities);
-    options.connect_timeout = Duration::from_secs(ssh.timeout);
+    if let Some(seconds) = ssh.timeout {
+        options.connect_timeout = Duration::from_secs(seconds);
+    }
     if let Some(file) = &ssh.known_hosts {
-        options.known_hosts = vec![file.clone()];
+        (options.known_hosts, options.global_known_hosts) = (vec![file.clone()], Vec::new());
     }
-    if ssh.accept_new {
-        options.unknown_key = UnknownKey::AcceptNew;
-    } else if console.can_ask() {
-        let screen = console.screen.clone();
-        options.unknown_key = UnknownKey::Ask(Arc::new(move |key| prompt::trust(&screen, key)));
-    }
-    options
+    options.unknown_key = match configured {
+        _ if ssh.accept_new => UnknownKey::AcceptNew,
+        Strictness::AcceptNew => UnknownKey::AcceptNew,
+        Strictness::Ask if console.can_ask() => {
+            let screen = console.screen.clone();
+            UnknownKey::Ask(Arc::new(move |key| prompt::trust(&screen, key)))
+        }
+        Strictness::Ask | Strictness::Yes => UnknownKey::Refuse,
+    };
 }
 
 /// What the engine is to do on each host.
@@ -330,19 +360,51 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_name_that_is_resolved_by_hand_is_connected_to_there() {
-        let args = plan_args(&[
-            "--host",
-            "ubuntu@Example.com",
-            "--resolve",
-            "example.com=192.0.2.1",
-            "--accept-new",
-        ]);
-        let target = "ubuntu@Example.com".parse().unwrap();
+    async fn options(flags: &[&str]) -> Result<ConnectOptions, CliError> {
+        let args = plan_args(&[&["--host", "ubuntu@Example.com"], flags].concat());
+        let site = Site::load(&args.site, None)?;
         let console = Console::new(&Cli::parse_from(["stdbctl", "man"]).output);
-        let options = connect_options(target, &args.ssh, &args.trust.resolve, &console);
+        let place = places(&site, &args.ssh, &args.trust.resolve, &console).await?.remove(0).1;
+        let Place::Remote(options) = place else { panic!("{place:?}") };
+        Ok(*options)
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_resolved_by_hand_is_connected_to_there() {
+        let flags = ["--resolve", "example.com=192.0.2.1", "--accept-new", "--ssh-config", "none"];
+        let options = options(&flags).await.unwrap();
         assert_eq!(options.address, Some("192.0.2.1".parse().unwrap()));
         assert!(matches!(options.unknown_key, UnknownKey::AcceptNew));
+    }
+
+    #[tokio::test]
+    async fn flags_win_over_the_ssh_configuration() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config");
+        let text = "HostName 10.0.0.5\nUser nobody\nPort 2222\nConnectTimeout 7\nUserKnownHostsFile /k\n\
+                    StrictHostKeyChecking yes\n";
+        std::fs::write(&file, text).unwrap();
+        let config = ["--ssh-config", file.to_str().unwrap()];
+        let configured = options(&config).await.unwrap();
+        assert_eq!(configured.host_name.as_deref(), Some("10.0.0.5"));
+        assert_eq!((configured.target.port(), configured.connect_timeout.as_secs()), (2222, 7));
+        assert!(matches!(configured.unknown_key, UnknownKey::Refuse));
+        let flags = ["--timeout", "3", "--known-hosts", "mine", "--accept-new"];
+        let flagged = options(&[&config[..], &flags].concat()).await.unwrap();
+        assert_eq!(flagged.target.user.as_deref(), Some("ubuntu"));
+        assert_eq!(flagged.connect_timeout.as_secs(), 3);
+        assert_eq!(flagged.known_hosts, [PathBuf::from("mine")]);
+        assert!(flagged.global_known_hosts.is_empty());
+        assert!(matches!(flagged.unknown_key, UnknownKey::AcceptNew));
+    }
+
+    #[tokio::test]
+    async fn an_ssh_configuration_that_cannot_be_honoured_is_wrong_settings() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config");
+        std::fs::write(&file, "StrictHostKeyChecking no\n").unwrap();
+        let error = options(&["--ssh-config", file.to_str().unwrap()]).await.unwrap_err();
+        assert_eq!(error.kind.number(), 3);
+        assert!(error.hints[0].contains("accept-new"), "{error:?}");
     }
 }

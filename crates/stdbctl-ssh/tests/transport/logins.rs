@@ -1,50 +1,8 @@
 //! Being recognised by a real sshd: key files, a real ssh-agent, and refusals that say why.
 
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::Instant;
-
-use crate::sshd::{DEADLINE, Sshd, generate_key, output_of, user};
+use crate::agent::Agent;
+use crate::sshd::{Sshd, generate_key, output_of, user};
 use stdbctl_ssh::{ConnectError, ConnectOptions, ErrorKind, connect};
-
-/// A real ssh-agent that ends with the test.
-struct Agent {
-    child: Child,
-    directory: tempfile::TempDir,
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
-
-impl Agent {
-    fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let socket = directory.path().join("agent");
-        let child =
-            Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().unwrap();
-        let agent = Self { child, directory };
-        let end = Instant::now() + DEADLINE;
-        while std::os::unix::net::UnixStream::connect(&socket).is_err() {
-            assert!(Instant::now() < end, "ssh-agent does not start");
-            std::thread::yield_now();
-        }
-        agent
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.directory.path().join("agent")
-    }
-
-    fn add(&self, key: PathBuf) {
-        let done =
-            Command::new("ssh-add").arg("-q").arg(key).env("SSH_AUTH_SOCK", self.socket()).status().unwrap();
-        assert!(done.success());
-    }
-}
 
 fn authorize(sshd: &Sshd, key: &str) {
     sshd.write("authorized_keys", &sshd.public_key(key));

@@ -7,11 +7,16 @@
     reason = "the functions between the tests fail as the tests do"
 )]
 
+mod agent;
+mod certificates;
 mod commands;
+mod configured;
 mod faults;
 mod forward;
+mod hops;
 mod host_keys;
 mod logins;
+mod matrix;
 mod proxy;
 mod round_trips;
 mod sshd;

@@ -107,6 +107,20 @@ impl Sshd {
         stdbctl_ssh::connect(self.options()).await.unwrap()
     }
 
+    /// Ends all connections, but not the sshd.
+    pub(crate) fn hang_up(&self) {
+        let ours = format!(" {} ", self.child.id());
+        for entry in fs::read_dir("/proc").unwrap() {
+            let directory = entry.unwrap().path();
+            let status = fs::read_to_string(directory.join("stat")).unwrap_or_default();
+            // Behind the name in parentheses: the state and the parent.
+            let is_child = status.rsplit_once(") ").is_some_and(|(_, rest)| rest[1..].starts_with(&ours));
+            if is_child {
+                Command::new("kill").arg(directory.file_name().unwrap()).status().unwrap();
+            }
+        }
+    }
+
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
@@ -117,7 +131,8 @@ pub(crate) fn options_for(port: u16) -> ConnectOptions {
     let target = Target { user: Some(user()), host: "127.0.0.1".to_owned(), port: Some(port) };
     let mut options = ConnectOptions::new(target);
     options.agent_socket = None;
-    options.known_hosts = Vec::new();
+    (options.known_hosts, options.global_known_hosts) = (Vec::new(), Vec::new());
+    options.retries = 0;
     options.unknown_key = UnknownKey::Refuse;
     options
 }

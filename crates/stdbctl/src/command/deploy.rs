@@ -29,7 +29,7 @@ pub(super) async fn run(args: DeployArgs, console: &Console) -> Result<ExitCode,
     let lock = LockFile::read(&site.lock_path()).map_err(CliError::settings)?;
     site.pin(&lock);
     verify::is_possible(&args.trust)?;
-    let places = site::places(&site, &args.ssh, &args.trust.resolve, console);
+    let places = site::places(&site, &args.ssh, &args.trust.resolve, console).await?;
     let jobs = site::jobs(&site, places)?;
     let options = site::options("deploy", true, &args.trust.resolve);
     let report = run::run(jobs, options, approval, reporter::for_changes(console), &console.screen).await?;
@@ -40,8 +40,13 @@ pub(super) async fn run(args: DeployArgs, console: &Console) -> Result<ExitCode,
     let recorded = record(&site, &report, &lock);
     let changed: Vec<_> =
         paired(&site, &report).filter(|(_, host)| is_changed(host)).map(|(host, _)| host).collect();
-    let verified =
-        verify::after_deploy(&changed, &args.trust, Duration::from_secs(args.ssh.timeout), console).await;
+    let verified = verify::after_deploy(
+        &changed,
+        &args.trust,
+        Duration::from_secs(args.ssh.timeout.unwrap_or(15)),
+        console,
+    )
+    .await;
     if let Some(error) = error::of_run(&report) {
         return Err(error);
     }

@@ -32,7 +32,7 @@ struct Part {
 pub(super) async fn run(args: ExecArgs, console: &Console) -> Result<ExitCode, CliError> {
     let site = Site::load(&args.site, None)?;
     let command = if args.sudo { as_root(&args.command)? } else { args.command };
-    let places = places(&site, &args.ssh, &[], console);
+    let places = places(&site, &args.ssh, &[], console).await?;
     let names: Vec<_> = site.hosts.iter().map(|host| host.name.clone()).collect();
 
     let started = Instant::now();

@@ -42,7 +42,7 @@ pub(super) async fn run(args: IdentityArgs, console: &Console) -> Result<ExitCod
             .hint("--yes changes them without asking; without --repair and --adopt nothing is changed"));
     }
     let site = Site::load(&args.site, None)?;
-    let places = places(&site, &args.ssh, &[], console);
+    let places = places(&site, &args.ssh, &[], console).await?;
     let started = Instant::now();
     let looks = site.hosts.iter().zip(places).map(|(host, (_, place))| see(host, place, &args));
     let mut parts = join_all(looks).await;

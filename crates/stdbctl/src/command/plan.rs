@@ -31,7 +31,7 @@ pub(super) async fn run(args: PlanArgs, console: &Console) -> Result<ExitCode, C
     let mut site = Site::load(&args.site, Some(&args.short))?;
     // The same archive as `deploy` would hold to.
     site.pin(&LockFile::read(&site.lock_path()).map_err(CliError::settings)?);
-    let jobs = site::jobs(&site, site::places(&site, &args.ssh, &args.trust.resolve, console))?;
+    let jobs = site::jobs(&site, site::places(&site, &args.ssh, &args.trust.resolve, console).await?)?;
     let options = site::options("plan", false, &args.trust.resolve);
     let reporter = reporter::for_progress(console);
     let report = run::run(jobs, options, Approval::Given, reporter, &console.screen).await?;

@@ -39,7 +39,7 @@ struct Document<'a> {
 pub(super) async fn run(args: PublishArgs, console: &Console) -> Result<ExitCode, CliError> {
     let approval = Approval::of(&args, console)?;
     let site = Site::load(&args.site, None)?;
-    let places = site::places(&site, &args.ssh, &[], console);
+    let places = site::places(&site, &args.ssh, &[], console).await?;
     let wish = wish::read(&args, console).await?;
     let job =
         |(host, (name, place)): (&site::SiteHost, _)| Job { name, place, settings: host.settings.clone() };

@@ -39,7 +39,7 @@ pub(super) async fn run(args: TunnelArgs, console: &Console) -> Result<ExitCode,
     let site = Site::load(&args.site, None)?;
     let host = only(&site)?;
     let far = far(host.settings.spacetimedb.listen);
-    let place = places(&site, &args.ssh, &[], console).pop().map(|(_, place)| place);
+    let place = places(&site, &args.ssh, &[], console).await?.pop().map(|(_, place)| place);
     let Some(Place::Remote(options)) = place else { return Err(is_here(far)) };
     // A port that is taken is found out before anything is connected to.
     let (listener, moved) = listen(args.port, far.port()).await?;

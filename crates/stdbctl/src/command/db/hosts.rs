@@ -46,7 +46,7 @@ impl Hosts {
     /// If it is not known which they are.
     pub(super) async fn survey(site: &SiteArgs, ssh: &SshArgs, console: &Console) -> Result<Self, CliError> {
         let site = Site::load(site, None)?;
-        let places = site::places(&site, ssh, &[], console);
+        let places = site::places(&site, ssh, &[], console).await?;
         let started = Instant::now();
         let looks = site.hosts.iter().zip(places).map(|(host, (name, place))| {
             let settings = host.settings.clone();

@@ -38,7 +38,7 @@ impl Target {
     pub(super) async fn connect(args: &OneArgs, console: &Console) -> Result<Self, CliError> {
         let site = Site::load(&args.site, None)?;
         let SiteHost { name: host_name, settings, .. } = only(&site)?;
-        let place = site::places(&site, &args.ssh, &[], console).pop().map(|(_, place)| place);
+        let place = site::places(&site, &args.ssh, &[], console).await?.pop().map(|(_, place)| place);
         let place = place.ok_or_else(|| CliError::usage("there is no host"))?;
         let started = Instant::now();
         let host = place.connect(host_name.clone()).await;

@@ -42,7 +42,7 @@ fn command(verb: &[&str], words: &[String]) -> String {
 /// All that was said on this command line to reach this host.
 fn reach(args: &PublishArgs, host: &str) -> Vec<String> {
     let SiteArgs { config, env, settings, .. } = &args.site;
-    let SshArgs { identities, known_hosts, .. } = &args.ssh;
+    let SshArgs { ssh_config, identities, known_hosts, .. } = &args.ssh;
     let mut words = Vec::new();
     let mut flag = |name: &str, value: String| words.extend([name.to_owned(), value]);
     if let Some(config) = config.as_ref().filter(|config| config.as_os_str() != DEFAULT_FILE) {
@@ -55,6 +55,9 @@ fn reach(args: &PublishArgs, host: &str) -> Vec<String> {
     flag("--host", host.to_owned());
     for setting in settings {
         flag("--set", format!("{}={}", setting.key, setting.value));
+    }
+    if let Some(file) = ssh_config {
+        flag("--ssh-config", file.display().to_string());
     }
     for identity in identities {
         flag("-i", identity.display().to_string());

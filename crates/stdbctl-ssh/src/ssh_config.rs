@@ -1,0 +1,154 @@
+//! What the operator's OpenSSH configuration says of one destination.
+//!
+//! Where there is an `ssh`, it is asked itself (`ssh -G`): includes, matches and canonical names are then exactly
+//! its own. Where there is none, the file is read here, and what cannot be honoured is an error, not silence.
+
+mod error;
+mod file;
+mod openssh;
+mod run;
+mod settings;
+pub(crate) mod tokens;
+mod words;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use error::ConfigError;
+pub use run::SshConfig;
+
+use crate::connect::ConnectOptions;
+use crate::target::Target;
+
+/// In place of a file: none at all.
+const NO_FILE: &str = "none";
+
+/// What holds for one destination. Fields without a value are those that nothing was said of.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostConfig {
+    /// The name or address to connect to.
+    pub host_name: Option<String>,
+    /// The TCP port.
+    pub port: Option<u16>,
+    /// Who to log in as.
+    pub user: Option<String>,
+    /// Private keys, in the order in which they are offered. Those that are not there count for nothing.
+    pub identity_files: Option<Vec<PathBuf>>,
+    /// Certificates that belong to keys.
+    pub certificate_files: Vec<PathBuf>,
+    /// Whether only those keys are offered, whatever else the agent holds.
+    pub identities_only: bool,
+    /// Which agent is asked.
+    pub agent: Agent,
+    /// How the destination is reached.
+    pub proxy: Proxy,
+    /// The user's files with known host keys. New keys go to the first.
+    pub known_hosts: Option<Vec<PathBuf>>,
+    /// The machine's files with known host keys.
+    pub global_known_hosts: Option<Vec<PathBuf>>,
+    /// The name that the host's key is known by, in place of its own.
+    pub host_key_alias: Option<String>,
+    /// What is done with unknown host keys.
+    pub strictness: Strictness,
+    /// How long connecting may take.
+    pub connect_timeout: Option<Duration>,
+    /// How long the line may be quiet before the server is asked for a sign of life.
+    pub keep_alive: Option<Duration>,
+    /// Which kind of address is connected to.
+    pub family: AddressFamily,
+    /// The local address to connect from.
+    pub bind_address: Option<String>,
+}
+
+/// Which agent is asked for keys.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Agent {
+    /// The one of the environment: `SSH_AUTH_SOCK`.
+    #[default]
+    Environment,
+    /// None.
+    None,
+    /// The one behind this socket.
+    Socket(PathBuf),
+}
+
+/// How a destination is reached.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Proxy {
+    /// By TCP.
+    #[default]
+    None,
+    /// Through these hosts, the nearest first.
+    Jump(Vec<Target>),
+    /// Through this command's standard input and output; a line for the shell, with tokens.
+    Command(String),
+}
+
+/// `StrictHostKeyChecking`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Strictness {
+    /// Somebody is asked about unknown keys, if there is anybody.
+    #[default]
+    Ask,
+    /// Unknown keys are refused.
+    Yes,
+    /// Unknown keys are taken and recorded.
+    AcceptNew,
+}
+
+/// `AddressFamily`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum AddressFamily {
+    /// Whichever answers first.
+    #[default]
+    Any,
+    /// IPv4.
+    Inet,
+    /// IPv6.
+    Inet6,
+}
+
+impl HostConfig {
+    /// Puts what it says in the place of the defaults; what the target itself says stays. Flags come after it.
+    ///
+    /// The way through other hosts is left out: they have a configuration of their own. [`SshConfig::options`]
+    /// adds it.
+    pub fn apply(self, options: &mut ConnectOptions) {
+        options.host_name = self.host_name.filter(|name| *name != options.target.host);
+        options.target.port = options.target.port.or(self.port);
+        options.user = self.user.or(options.user.take());
+        options.configured_identities = self.identity_files;
+        options.certificate_files = self.certificate_files;
+        options.identities_only = self.identities_only;
+        match self.agent {
+            Agent::Environment => {}
+            Agent::None => options.agent_socket = None,
+            Agent::Socket(path) => options.agent_socket = Some(path),
+        }
+        if let Some(files) = self.known_hosts {
+            options.known_hosts = files;
+        }
+        if let Some(files) = self.global_known_hosts {
+            options.global_known_hosts = files;
+        }
+        options.host_key_alias = self.host_key_alias;
+        options.connect_timeout = self.connect_timeout.unwrap_or(options.connect_timeout);
+        options.keep_alive = self.keep_alive.unwrap_or(options.keep_alive);
+        options.address_family = self.family;
+        options.bind_address = self.bind_address;
+    }
+}
+
+/// What the configuration says of a destination. `file` takes the place of the usual files; `none` is no file.
+///
+/// # Errors
+/// If the configuration is wrong, or says what cannot be honoured.
+pub async fn resolve(target: &Target, file: Option<&Path>) -> Result<HostConfig, ConfigError> {
+    if file.is_some_and(|file| file.as_os_str() == NO_FILE) {
+        return Ok(HostConfig::default());
+    }
+    match openssh::ask(target, file).await? {
+        Some(config) => Ok(config),
+        None => file::read(target, file),
+    }
+}

@@ -1,0 +1,357 @@
+//! Keywords and values of the configuration, turned into what holds for a host.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::tokens::{Tokens, local_host, local_user};
+use super::{AddressFamily, Agent, ConfigError, HostConfig, Proxy, Strictness};
+use crate::target::Target;
+
+/// What OpenSSH tries where no `IdentityFile` is named, of any of its versions.
+const USUAL_IDENTITIES: [&str; 7] =
+    ["id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk", "id_xmss", "id_dsa"];
+const LISTS: [&str; 2] = ["userknownhostsfile", "globalknownhostsfile"];
+/// What would be dangerous or useless to pass over, the value that is harmless, and what is wrong with others.
+const UNSUPPORTED: [(&str, &str, &str, &str); 3] = [
+    ("revokedhostkeys", "RevokedHostKeys", "none", "is not read by stdbctl, which would trust those keys"),
+    ("bindinterface", "BindInterface", "none", "cannot be honoured by stdbctl"),
+    ("proxyusefdpass", "ProxyUseFdpass", "no", "cannot be honoured by stdbctl"),
+];
+
+/// Keywords in lower case with their values, in order. Of lists of files, each file has an entry of its own.
+#[derive(Debug, Default)]
+pub(super) struct Settings(Vec<(String, String)>);
+
+impl Settings {
+    /// Reads what `ssh -G` has printed.
+    pub(super) fn printed(text: &str) -> Self {
+        let mut settings = Self::default();
+        for (keyword, value) in text.lines().filter_map(|line| line.split_once(' ')) {
+            if LISTS.contains(&keyword) {
+                for name in names(value) {
+                    settings.add(keyword, name);
+                }
+            } else {
+                settings.add(keyword, value.trim());
+            }
+        }
+        settings
+    }
+
+    pub(super) fn add(&mut self, keyword: &str, value: &str) {
+        self.0.push((keyword.to_owned(), value.to_owned()));
+    }
+
+    /// Whatever else there is, this counts.
+    pub(super) fn put_first(&mut self, keyword: &str, value: &str) {
+        self.0.insert(0, (keyword.to_owned(), value.to_owned()));
+    }
+
+    pub(super) fn first<'s>(&'s self, keyword: &'s str) -> Option<&'s str> {
+        self.all(keyword).next()
+    }
+
+    pub(super) fn has(&self, keyword: &str) -> bool {
+        self.first(keyword).is_some()
+    }
+
+    fn all<'s>(&'s self, keyword: &'s str) -> impl Iterator<Item = &'s str> + 's {
+        self.0.iter().filter(move |(name, _)| *name == keyword).map(|(_, value)| value.as_str())
+    }
+
+    /// Its value, if it has one that says something.
+    fn one<'s>(&'s self, keyword: &'s str) -> Option<&'s str> {
+        self.first(keyword).filter(|value| !value.is_empty() && !value.eq_ignore_ascii_case("none"))
+    }
+
+    /// What they mean for a destination.
+    pub(super) fn host_config(&self, target: &Target) -> Result<HostConfig, ConfigError> {
+        self.check()?;
+        let tokens = self.tokens(target);
+        let identity_files = if self.are_usual_identities() {
+            None
+        } else {
+            Some(self.paths("identityfile", "IdentityFile", &tokens)?)
+        };
+        let known_hosts = self.paths("userknownhostsfile", "UserKnownHostsFile", &tokens)?;
+        let known_hosts =
+            Some(known_hosts).filter(|files| self.has("userknownhostsfile") && !are_usual_known_hosts(files));
+        let global = self.paths("globalknownhostsfile", "GlobalKnownHostsFile", &tokens)?;
+        Ok(HostConfig {
+            identity_files,
+            known_hosts,
+            global_known_hosts: Some(global).filter(|_| self.has("globalknownhostsfile")),
+            certificate_files: self.paths("certificatefile", "CertificateFile", &tokens)?,
+            identities_only: self.is_yes("identitiesonly"),
+            agent: self.agent(&tokens)?,
+            proxy: self.proxy()?,
+            host_key_alias: self.one("hostkeyalias").map(str::to_lowercase),
+            strictness: self.strictness()?,
+            connect_timeout: seconds(self.one("connecttimeout")),
+            keep_alive: seconds(self.one("serveraliveinterval")),
+            family: match self.one("addressfamily") {
+                Some("inet") => AddressFamily::Inet,
+                Some("inet6") => AddressFamily::Inet6,
+                _ => AddressFamily::Any,
+            },
+            bind_address: self.one("bindaddress").map(str::to_owned),
+            port: Some(tokens.port),
+            user: Some(tokens.remote_user).filter(|user| !user.is_empty()),
+            host_name: Some(tokens.host_name),
+        })
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        for (keyword, shown, harmless, why) in UNSUPPORTED {
+            if let Some(value) = self.one(keyword).filter(|value| *value != harmless) {
+                return Err(ConfigError::Setting { keyword: shown, value: value.to_owned(), why });
+            }
+        }
+        Ok(())
+    }
+
+    fn tokens(&self, target: &Target) -> Tokens {
+        let text = |keyword: &str| self.one(keyword).map(str::to_owned);
+        Tokens {
+            home: std::env::home_dir().unwrap_or_default(),
+            host_name: text("hostname").unwrap_or_else(|| target.host.clone()),
+            typed: target.host.clone(),
+            port: text("port").and_then(|port| port.parse().ok()).unwrap_or_else(|| target.port()),
+            remote_user: text("user").or_else(|| target.user.clone()).unwrap_or_else(local_user),
+            local_user: local_user(),
+            local_host: local_host(),
+            alias: text("hostkeyalias").unwrap_or_else(|| target.host.clone()),
+        }
+    }
+
+    fn paths(
+        &self,
+        keyword: &str,
+        shown: &'static str,
+        tokens: &Tokens,
+    ) -> Result<Vec<PathBuf>, ConfigError> {
+        let named = self.all(keyword).filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case("none"));
+        named.map(|name| path(tokens, shown, name)).collect()
+    }
+
+    fn are_usual_identities(&self) -> bool {
+        let mut named = self.all("identityfile").peekable();
+        let usual = |name: &str| name.strip_prefix("~/.ssh/").is_some_and(|n| USUAL_IDENTITIES.contains(&n));
+        // One or two of them somebody has chosen; OpenSSH's own list has always been longer.
+        named.peek().is_none() || (self.all("identityfile").count() > 3 && named.all(usual))
+    }
+
+    fn is_yes(&self, keyword: &str) -> bool {
+        matches!(self.one(keyword), Some("yes" | "true"))
+    }
+
+    fn agent(&self, tokens: &Tokens) -> Result<Agent, ConfigError> {
+        Ok(match self.first("identityagent") {
+            None | Some("SSH_AUTH_SOCK" | "$SSH_AUTH_SOCK" | "") => Agent::Environment,
+            Some(none) if none.eq_ignore_ascii_case("none") => Agent::None,
+            Some(variable) if variable.starts_with('$') && !variable.contains('/') => {
+                let name = variable.trim_start_matches('$').trim_matches(['{', '}']);
+                std::env::var_os(name)
+                    .filter(|value| !value.is_empty())
+                    .map_or(Agent::None, |path| Agent::Socket(PathBuf::from(path)))
+            }
+            Some(name) => Agent::Socket(path(tokens, "IdentityAgent", name)?),
+        })
+    }
+
+    fn proxy(&self) -> Result<Proxy, ConfigError> {
+        if let Some(list) = self.one("proxyjump") {
+            let hops: Result<Vec<Target>, _> = list.split(',').map(|hop| hop.trim().parse()).collect();
+            return hops.map(Proxy::Jump).map_err(|_| ConfigError::Setting {
+                keyword: "ProxyJump",
+                value: list.to_owned(),
+                why: "names a host that cannot be read",
+            });
+        }
+        Ok(self.one("proxycommand").map_or(Proxy::None, |line| Proxy::Command(line.to_owned())))
+    }
+
+    fn strictness(&self) -> Result<Strictness, ConfigError> {
+        match self.one("stricthostkeychecking") {
+            None | Some("ask") => Ok(Strictness::Ask),
+            Some("yes" | "true") => Ok(Strictness::Yes),
+            Some("accept-new") => Ok(Strictness::AcceptNew),
+            Some(other) => Err(ConfigError::Setting {
+                keyword: "StrictHostKeyChecking",
+                // `ssh -G` prints `no` as `false`.
+                value: if matches!(other, "false" | "off") { "no".to_owned() } else { other.to_owned() },
+                why: "would log in to an impostor, and hand it everything",
+            }),
+        }
+    }
+}
+
+fn path(tokens: &Tokens, keyword: &'static str, name: &str) -> Result<PathBuf, ConfigError> {
+    tokens.path(name).map_err(|why| ConfigError::Setting { keyword, value: name.to_owned(), why: why.why() })
+}
+
+/// `ssh` looks for these in the home directory of the user database, whatever `HOME` says.
+fn are_usual_known_hosts(files: &[PathBuf]) -> bool {
+    let [first, second] = files else { return false };
+    first.parent() == second.parent()
+        && first.ends_with(".ssh/known_hosts")
+        && second.ends_with(".ssh/known_hosts2")
+}
+
+/// Several names of files on one line. `ssh -G` has taken the quotation marks off, so a name may hold blanks: each
+/// begins with `/`, `~` or `$`.
+fn names(list: &str) -> Vec<&str> {
+    let mut names = Vec::new();
+    let mut rest = list.trim();
+    while let Some(next) = [" /", " ~", " ${", " %d"].iter().filter_map(|start| rest.find(start)).min() {
+        let (name, after) = rest.split_at(next);
+        names.push(name);
+        rest = after.trim_start();
+    }
+    names.push(rest);
+    names
+}
+
+/// A time as `ssh_config(5)` writes it: `90`, `1m30s`, `2h`.
+fn seconds(value: Option<&str>) -> Option<Duration> {
+    let (mut total, mut number) = (0_u64, String::new());
+    for character in value?.chars() {
+        if character.is_ascii_digit() {
+            number.push(character);
+            continue;
+        }
+        let unit = match character.to_ascii_lowercase() {
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            'd' => 86_400,
+            'w' => 604_800,
+            _ => return None,
+        };
+        total = total.checked_add(std::mem::take(&mut number).parse::<u64>().ok()?.checked_mul(unit)?)?;
+    }
+    if !number.is_empty() {
+        total = total.checked_add(number.parse().ok()?)?;
+    }
+    Some(total).filter(|seconds| *seconds > 0).map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn reads(text: &str) -> HostConfig {
+        Settings::printed(text).host_config(&"web1".parse().unwrap()).unwrap()
+    }
+
+    fn refuses(text: &str) -> ConfigError {
+        Settings::printed(text).host_config(&"web1".parse().unwrap()).unwrap_err()
+    }
+
+    #[test]
+    fn every_keyword_has_its_field() {
+        let config = reads(
+            "user deploy\nhostname 10.0.0.5\nport 2222\naddressfamily inet6\nidentitiesonly yes\n\
+             stricthostkeychecking accept-new\nserveraliveinterval 33\nbindaddress 127.0.0.1\nhostkeyalias web\n\
+             identityagent /run/agent sock\nidentityfile /keys/%h_%r\nidentityfile /a b/key\n\
+             certificatefile /keys/%n-cert.pub\nglobalknownhostsfile /etc/ssh/known /etc/ssh/known2\n\
+             userknownhostsfile /home/ada/kh1 /a b/kh2\nconnecttimeout 7\nproxyjump bob@bastion:2200,second\n",
+        );
+        let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
+        let expected = HostConfig {
+            host_name: Some("10.0.0.5".to_owned()),
+            port: Some(2222),
+            user: Some("deploy".to_owned()),
+            identity_files: Some(paths(&["/keys/10.0.0.5_deploy", "/a b/key"])),
+            certificate_files: paths(&["/keys/web1-cert.pub"]),
+            identities_only: true,
+            agent: Agent::Socket("/run/agent sock".into()),
+            proxy: Proxy::Jump(vec!["bob@bastion:2200".parse().unwrap(), "second".parse().unwrap()]),
+            known_hosts: Some(paths(&["/home/ada/kh1", "/a b/kh2"])),
+            global_known_hosts: Some(paths(&["/etc/ssh/known", "/etc/ssh/known2"])),
+            host_key_alias: Some("web".to_owned()),
+            strictness: Strictness::AcceptNew,
+            connect_timeout: Some(Duration::from_secs(7)),
+            keep_alive: Some(Duration::from_secs(33)),
+            family: AddressFamily::Inet6,
+            bind_address: Some("127.0.0.1".to_owned()),
+        };
+        assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn what_is_off_says_nothing() {
+        let config = reads(
+            "connecttimeout none\nserveraliveinterval 0\nproxyjump none\nidentityagent none\nidentityfile none\n\
+             userknownhostsfile none\nproxyusefdpass no\n",
+        );
+        assert_eq!((config.connect_timeout, config.keep_alive), (None, None));
+        assert_eq!((config.proxy, config.agent), (Proxy::None, Agent::None));
+        assert_eq!((config.identity_files, config.known_hosts), (Some(vec![]), Some(vec![])));
+    }
+
+    #[test]
+    fn what_openssh_takes_by_itself_counts_as_not_said() {
+        let usual: Vec<_> =
+            USUAL_IDENTITIES.iter().map(|name| format!("identityfile ~/.ssh/{name}\n")).collect();
+        let config =
+            reads(&(usual.concat() + "userknownhostsfile /root/.ssh/known_hosts /root/.ssh/known_hosts2\n"));
+        assert_eq!((config.identity_files, config.known_hosts), (None, None));
+        assert_eq!(reads("").agent, Agent::Environment);
+        assert_eq!(reads("identityfile ~/.ssh/id_rsa\n").identity_files.map(|files| files.len()), Some(1));
+    }
+
+    #[test]
+    fn whoever_checks_no_host_keys_is_refused() {
+        for value in ["no", "off", "false"] {
+            let error = refuses(&format!("stricthostkeychecking {value}\n"));
+            assert!(error.to_string().starts_with("`StrictHostKeyChecking no` would log in"), "{error}");
+            assert!(error.hints()[0].contains("accept-new"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_honoured_is_not_passed_over() {
+        for text in
+            ["revokedhostkeys /x\n", "bindinterface eth0\n", "proxyusefdpass yes\n", "identityfile %C\n"]
+        {
+            assert!(matches!(refuses(text), ConfigError::Setting { .. }), "{text}");
+        }
+    }
+
+    #[test]
+    fn times_have_units() {
+        let table = [("90", 90), ("1m30s", 90), ("2H", 7200), ("1w", 604_800), ("1m30", 90)];
+        for (text, expected) in table {
+            assert_eq!(seconds(Some(text)), Some(Duration::from_secs(expected)), "{text}");
+        }
+        for nothing in ["0", "x", "m", "1y", "99999999999999999999", "9999999999999999w"] {
+            assert_eq!(seconds(Some(nothing)), None, "{nothing}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_printed_is_read_or_refused(text in "([a-z]{1,24} [ -~]{0,40}\n){0,12}") {
+            Settings::printed(&text).host_config(&"web1".parse().unwrap()).ok();
+        }
+
+        #[test]
+        fn names_of_files_are_found_again(names in prop::collection::vec("[/~][a-z./]{0,8}( [a-z]{1,4})?", 1..5)) {
+            let expected: Vec<_> = names.iter().map(String::as_str).collect();
+            let list = names.join(" ");
+            prop_assert_eq!(super::names(&list), expected);
+        }
+
+        #[test]
+        fn every_value_arrives(host in "[a-z0-9.]{1,12}", port: u16, user in "[a-z]{1,8}", file in "/[a-z /]{0,12}[a-z]") {
+            let config = reads(&format!("identityfile {file}\nuser {user}\nport {port}\nhostname {host}\n"));
+            prop_assert_eq!(config.identity_files, Some(vec![PathBuf::from(file)]));
+            prop_assert_eq!(config.port, Some(port));
+            prop_assert_eq!(config.user, Some(user));
+            // `none` stands for nothing at all.
+            prop_assert!(host == "none" || config.host_name == Some(host));
+        }
+    }
+}
