@@ -134,6 +134,41 @@ mod tests {
         );
     }
 
+    /// A server on loopback that answers each request with its path.
+    fn echo() -> std::net::SocketAddr {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            use std::io::{BufRead as _, Write as _};
+            for stream in listener.incoming().flatten() {
+                let mut lines = std::io::BufReader::new(&stream).lines().map_while(Result::ok);
+                let first = lines.next().unwrap_or_default();
+                // All of the head, or closing the connection resets it.
+                lines.find(String::is_empty);
+                let path = first.split(' ').nth(1).unwrap_or_default();
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", path.len());
+                (&stream).write_all((head + path).as_bytes()).unwrap();
+            }
+        });
+        address
+    }
+
+    #[test]
+    fn a_proxy_of_the_host_never_sees_what_goes_to_the_server() {
+        let server = echo();
+        // Answers as well, so a request that goes there is told by its path: that of a proxy is a whole URL.
+        let proxy = format!("http://{}", echo());
+        let settings = Settings::default();
+        let front = script_front(&settings).replace(&base_url(&settings), &format!("http://{server}"));
+        let script = format!("set -u\n{front}request /v1/ping\nprintf '%s %s' \"$status\" \"$body\"");
+        let mut sh = std::process::Command::new("sh");
+        for name in ["http_proxy", "all_proxy", "ALL_PROXY"] {
+            sh.env(name, &proxy);
+        }
+        let output = sh.env("NO_PROXY", "example.com").args(["-c", &script]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "200 /v1/ping", "{output:?}");
+    }
+
     #[test]
     fn a_version_says_what_the_server_can_do() {
         let health = answer("200\n{\"nodes\":[0],\"version\":\"2.8.3\",\"schedulable\":true}");
