@@ -68,17 +68,13 @@ pub(super) enum ServerPlan {
 }
 
 impl Inquiry<'_> {
-    /// Asks. The host is got ready for the change meanwhile, if there is to be one.
+    /// Asks. The host was got ready for one script that comes on standard input; if that is this one, it is got ready
+    /// again for the change.
     pub(super) async fn ask(self, host: &dyn Host) -> Result<Answered, PublishError> {
         let script = self.script();
         let keep = self.keep;
         let records = match self.payload {
-            None => {
-                if keep {
-                    host.prepare();
-                }
-                dialogue::look(host, &script).await?
-            }
+            None => dialogue::look(host, &script).await?,
             Some(bytes) => {
                 let payload = vec![Stdin::Bytes(bytes.to_vec())];
                 let asking = dialogue::ask(host, &script, payload, |_| ());

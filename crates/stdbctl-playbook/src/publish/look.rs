@@ -60,7 +60,8 @@ pub(super) fn about_data() -> String {
 /// The script of the first look.
 pub(super) fn script(settings: &Settings, database_name: &str) -> String {
     let mut script = front(settings, database_name);
-    script.push_str("database= \n");
+    script.push_str("database=\n");
+    script.push_str(&assign("owner", owner::owner().as_str()));
     script.push_str(&about_data());
     script.push_str(&condense(include_str!("../sh/preview.sh")));
     script.push_str("see_publish\n");

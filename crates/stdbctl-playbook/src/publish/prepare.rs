@@ -37,7 +37,14 @@ pub async fn prepare(
     apply: bool,
 ) -> Result<Prepared, PublishError> {
     check_name(&wish.name)?;
-    let records = dialogue::look(&*host, &look::script(settings, &wish.name)).await?;
+    let script = look::script(settings, &wish.name);
+    // Polled after the look is on its way. If there is nothing to do it was in vain, and cost nothing.
+    let ahead = async {
+        if apply {
+            host.prepare();
+        }
+    };
+    let records = tokio::join!(biased; dialogue::look(&*host, &script), ahead).0?;
     let seen = Seen::read(&records)?;
     let mut site = Site { name, settings, wish, seen, apply };
     let token = site.seen.token(&wish.name)?;
@@ -46,13 +53,9 @@ pub async fn prepare(
     if operation == Operation::Unchanged {
         return Ok(site.unchanged(host, &target));
     }
-    let answered = if let Some(inquiry) = site.inquiry(&target, operation, &token) {
-        inquiry.ask(&*host).await?
-    } else {
-        if apply {
-            host.prepare();
-        }
-        Answered::default()
+    let answered = match site.inquiry(&target, operation, &token) {
+        Some(inquiry) => inquiry.ask(&*host).await?,
+        None => Answered::default(),
     };
     // Known only now, if the token had to be made first.
     site.learn_live(answered.live.clone());

@@ -153,8 +153,7 @@ put() {
 
 put_module() {
   put "$sha" "$query" || was_taken || return
-  request "/v1/database/$database_name"
-  database=$(hex_in "$body" database_identity)
+  [ -n "$database" ] || database=$(printf '%s' "$body" | sed -n 's/.*"database_identity":"\([0-9a-f]\{64\}\)".*/\1/p')
   [ -n "$database" ] || {
     why="$status $body"
     return 1
