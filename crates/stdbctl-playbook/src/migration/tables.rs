@@ -177,18 +177,20 @@ impl Comparison<'_> {
     /// Clients keep the rows they see by it.
     fn primary_key(&mut self) {
         let table = &self.old.name;
-        match (&self.old.primary_key, &self.new.primary_key) {
-            (old, new) if old == new => {}
-            (None, Some(new)) => {
-                self.report(Compatible, format!("table {table} gets the primary key {new}"));
+        let (severity, what) = match (&self.old.primary_key, &self.new.primary_key) {
+            (None, None) => return,
+            (Some(old), Some(new)) if old == new => return,
+            (None, Some(new)) => (Compatible, format!("table {table} gets the primary key {new}")),
+            (Some(old), None) => (BreaksClients, format!("table {table} loses its primary key {old}")),
+            (Some(old), Some(new)) => {
+                (BreaksClients, format!("primary key of table {table} is {new} instead of {old}"))
             }
-            (Some(old), None) => {
-                self.report(BreaksClients, format!("table {table} loses its primary key {old}"));
-            }
-            (old, new) => {
-                let (old, new) = (old.as_deref().unwrap_or_default(), new.as_deref().unwrap_or_default());
-                self.report(BreaksClients, format!("primary key of table {table} is {new} instead of {old}"));
-            }
+        };
+        if self.rules == Rules::V2 {
+            self.report(severity, what);
+        } else {
+            let trap = "servers of 1.x take such a module, and then refuse every one after it";
+            self.report_with(Manual, what, vec![trap.to_owned()]);
         }
     }
 
@@ -259,10 +261,21 @@ impl Comparison<'_> {
                 Pair::Added(new) => (new, "becomes auto_inc"),
                 Pair::Both(_, new) => (new, "is numbered differently"),
             };
-            let condition = new.contains(sequence).then(|| condition_of(sequence));
             let what = format!("column {table}.{} {how}", sequence.column);
-            self.report_with(Compatible, what, condition.into_iter().collect());
+            if !new.contains(sequence) {
+                self.report(Compatible, what);
+            } else if self.rules != Rules::V2 && self.is_indexed(&sequence.column) {
+                let crash = "servers of 1.x crash when they look for its values in the column's index";
+                self.report_with(Manual, what, vec![crash.to_owned()]);
+            } else {
+                self.report_with(Compatible, what, vec![condition_of(sequence)]);
+            }
         }
+    }
+
+    /// Whether rows are found by this column alone, as long as nothing has changed yet.
+    fn is_indexed(&self, column: &str) -> bool {
+        self.old.indexes.iter().any(|index| index.columns == [column])
     }
 
     fn schedule(&mut self) {

@@ -218,6 +218,33 @@ fn constraints_and_indexes_are_known_by_their_names() {
     assert_eq!(migration.of_severity(Severity::Manual).count(), 2);
 }
 
+/// A server takes what is compatible without a word, and is lost for the database or as a whole after this.
+#[test]
+fn what_a_server_takes_to_its_own_harm_is_refused() {
+    let (mut old, mut new) = changed(|table| table.primary_key = Some("id".into()));
+    for definition in [&mut old, &mut new] {
+        definition.tables[0].unique.push(unique(&["id"]));
+        definition.tables[0].indexes.push(index("id", "id"));
+    }
+    for (old, new) in [(&old, &new), (&new, &old)] {
+        assert_eq!(compare(old, new, Rules::V1).severity(), Some(Severity::Manual));
+        assert_ne!(compare(old, new, Rules::V2).severity(), Some(Severity::Manual));
+    }
+
+    let mut numbered = old.clone();
+    numbered.tables[0].sequences.push(Sequence {
+        name: "person_id_seq".into(),
+        column: "id".into(),
+        start: None,
+        min: None,
+        max: None,
+        increment: 1,
+    });
+    assert_eq!(compare(&old, &numbered, Rules::V1).severity(), Some(Severity::Manual));
+    assert_eq!(compare(&old, &numbered, Rules::V2).severity(), Some(Severity::Compatible));
+    assert_eq!(compare(&numbered, &old, Rules::V1).severity(), Some(Severity::Compatible));
+}
+
 #[test]
 fn types_may_grow_where_their_size_stays() {
     let unit = product(&[]);
