@@ -25,6 +25,9 @@ const LARGEST_DESCRIPTION: usize = 8 << 20;
 /// What a module says before it crashes is in its last few lines.
 const MOST_MESSAGES: usize = 16;
 const LONGEST_MESSAGE: usize = 4 << 10;
+/// What a message costs, and each byte of it, in instructions that would take as long.
+const FUEL_OF_MESSAGE: u64 = 1 << 10;
+const FUEL_OF_BYTE: u64 = 16;
 
 /// The one handle there is.
 const SINK: u32 = 1;
@@ -275,6 +278,9 @@ fn log(
     message: u32,
     length: u32,
 ) -> Result<(), wasmi::Error> {
+    let cost = FUEL_OF_MESSAGE.saturating_add(FUEL_OF_BYTE.saturating_mul(length.into()));
+    let fuel = caller.get_fuel()?.checked_sub(cost).ok_or(TrapCode::OutOfFuel)?;
+    caller.set_fuel(fuel)?;
     let memory = memory(&caller)?;
     let (bytes, host) = memory.data_and_store_mut(&mut caller);
     let message = in_one_line(slice(bytes, message, length)?);

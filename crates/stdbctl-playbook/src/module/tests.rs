@@ -238,6 +238,21 @@ fn a_module_that_never_ends_is_given_up() {
     assert!(matches!(error, ModuleError::Endless { .. }), "{error:?}");
 }
 
+/// A loop that logs is soon over in instructions, and took minutes.
+#[test]
+fn a_module_that_logs_without_end_is_given_up() {
+    let loud = r#"(global $lines (mut i32) (i32.const 0))
+        (func (export "__describe_module__") (param i32)
+            (loop $again
+                (global.set $lines (i32.add (global.get $lines) (i32.const 1)))
+                (if (i32.gt_u (global.get $lines) (i32.const 20000)) (then unreachable))
+                (call $log (i32.const 2) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
+                    (i32.const 0) (i32.const 4096))
+                (br $again)))"#;
+    let error = examine("loud.wasm", &module(loud)).unwrap_err();
+    assert!(matches!(error, ModuleError::Endless { .. }), "{error:?}");
+}
+
 #[test]
 fn recursion_without_end_and_hostile_pointers_are_crashes() {
     let recursive =
