@@ -138,13 +138,11 @@ impl Repair {
 /// # Errors
 /// If the host cannot be asked.
 pub async fn look(host: &dyn Host, settings: &Settings) -> Result<Found, Failure> {
-    let front = script_front(settings) + &owner::script_part();
-    let first =
-        format!("{front}ask health /v1/health\nsee_owner\nsee_foreign_tokens\nsee_databases {}", owner());
-    let mut records = dialogue::look(host, &first).await?;
+    let mut records = dialogue::look(host, &first_look(settings)).await?;
     let others = others(&records);
-    if !others.is_empty() {
-        let second = others.iter().fold(front, |mut script, identity| {
+    let answers = Answer::find(&records, "health").is_some_and(|health| health.status != 0);
+    if answers && !others.is_empty() {
+        let second = others.iter().fold(front(settings), |mut script, identity| {
             // Writing to a string cannot fail.
             let _ = writeln!(script, "see_databases {identity}");
             script
@@ -152,6 +150,21 @@ pub async fn look(host: &dyn Host, settings: &Settings) -> Result<Found, Failure
         records.extend(dialogue::look(host, &second).await?);
     }
     Ok(Found::read(&records, settings))
+}
+
+/// The functions of all scripts here. No answer to them takes a server that works ten seconds.
+fn front(settings: &Settings) -> String {
+    script_front(settings) + &owner::script_part() + "patience=10\n"
+}
+
+/// A server that takes connections and says nothing is not waited for again with every token.
+fn first_look(settings: &Settings) -> String {
+    let front = front(settings);
+    format!(
+        "{front}ask health /v1/health\n[ \"$status\" != 0 ] || patience=1\n\
+         see_owner\nsee_foreign_tokens\nsee_databases {}\n",
+        owner()
+    )
 }
 
 /// Those besides the host's own identity whose tokens were found.
@@ -180,7 +193,7 @@ pub async fn repair(
     who: Changing<'_>,
     repairs: &[Repair],
 ) -> Result<Vec<Refused>, Failure> {
-    let mut script = script_front(settings) + &owner::script_part() + "main() {\n";
+    let mut script = front(settings) + "main() {\n";
     for (number, repair) in repairs.iter().enumerate() {
         // Writing to a string cannot fail.
         let _ = writeln!(script, "{} || tell refused \"{number} $why\"", repair.command());

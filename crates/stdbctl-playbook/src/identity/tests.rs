@@ -205,3 +205,29 @@ fn a_host_that_says_nothing_has_a_report() {
     assert!(!found.report("web1").ok);
     assert_eq!(found.repairs(true, true), []);
 }
+
+/// What `first_look` leaves the rest of itself to wait for each answer, in seconds, with a server at `address`.
+fn patience_with(address: std::net::SocketAddr) -> String {
+    let settings = Settings::default();
+    let script = first_look(&settings).replace(&base_url(&settings), &format!("http://{address}"));
+    let script = format!("rec() {{ :; }}\n{script}\nprintf %s \"$patience\"");
+    let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_not_waited_for_again_and_again() {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            // The head fits into one piece.
+            let _ = stream.read(&mut [0; 4096]).unwrap();
+            stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").unwrap();
+        }
+    });
+    assert_eq!(patience_with(address), "10");
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    assert_eq!(patience_with(closed), "1");
+}
