@@ -87,3 +87,20 @@ fn databases_have_names_or_none() {
     assert_eq!((&named.identity, named.names.join(",")), (&other, "game,game-2".to_owned()));
     assert!(nameless.names.is_empty());
 }
+
+/// The service's user, who may be anybody once the server is broken into, can put there what it likes.
+#[test]
+fn what_lies_among_the_tokens_and_never_ends_is_no_token() {
+    let root = tempfile::tempdir().unwrap();
+    let tokens = root.path().join("config/stdbctl");
+    std::fs::create_dir_all(&tokens).unwrap();
+    let fifo = tokens.join(format!("{OWNER}.jwt"));
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+
+    let mut settings = crate::settings::Settings::default();
+    settings.spacetimedb.root_dir = root.path().to_str().unwrap().to_owned();
+    let script = format!("{}{}see_tokens", crate::server::script_front(&settings), script_part());
+    let output = std::process::Command::new("timeout").args(["20", "sh", "-c", &script]).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(said, format!("token {OWNER} 0 open -\n"), "{}", output.status);
+}

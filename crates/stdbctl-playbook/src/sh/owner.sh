@@ -55,7 +55,8 @@ see_tokens() {
 
 # payload_in FILE: the payload of the token that a file holds and nothing else, or nothing.
 payload_in() {
-  head -c 16384 "$1" 2>/dev/null | sed -n '1s/^[A-Za-z0-9_-]*\.\([A-Za-z0-9_-]*\)\.[A-Za-z0-9_-]*$/\1/p'
+  [ -f "$1" ] || return 0
+  as_server timeout 5 head -c 16384 "$1" 2>/dev/null | sed -n '1s/^[A-Za-z0-9_-]*\.\([A-Za-z0-9_-]*\)\.[A-Za-z0-9_-]*$/\1/p'
 }
 
 # see_databases IDENTITY: the record `databases`: a line for each database it owns, `DATABASE NAME...`, after a line
