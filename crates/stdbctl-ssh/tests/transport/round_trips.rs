@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use stdbctl_ssh::{Session, connect, quote};
 
+use crate::configured::{Operator, host, host_key_line, options_of};
 use crate::proxy::{Fault, Proxy};
 use crate::sshd::{Sshd, output_of, run};
 
@@ -27,6 +28,30 @@ async fn connecting_and_the_first_answer_take_eight() {
     assert_eq!(session.stats().round_trips, 6, "TCP 1, key exchange 2, login 3");
     assert_eq!(output_of(&session, "echo hello").await, "hello\n");
     assert_eq!(session.stats().round_trips, 8, "channel 1, command 1");
+    assert_eq!(proxy.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_hop_adds_no_more_than_its_own_six() {
+    let (hop, web) = (Sshd::start(), Sshd::start());
+    let proxy = Proxy::start(hop.address(), DELAY, Fault::None).await;
+    let operator = Operator::knowing(&[&hop, &web]);
+    let key = hop.path("id_ed25519");
+    let bastion = format!(
+        "Host bastion\nHostName 127.0.0.1\nPort {}\nHostKeyAlias hop\nIdentityFile {}\n",
+        proxy.port,
+        key.display()
+    );
+    operator.configure(&(bastion + &host("web1", &web) + "ProxyJump bastion\n"));
+    let lines = format!("hop {}", hop.public_key("host_ed25519")) + &host_key_line(&web);
+    operator.write("known_hosts", &lines);
+    let config = operator.config();
+    let first = connect(options_of(&config, "web1").await.unwrap()).await.unwrap();
+    assert_eq!(first.stats().round_trips, 12, "the hop 6; channel 1, key exchange 2, login 3");
+    assert_eq!(output_of(&first, "echo hello").await, "hello\n");
+    assert_eq!(first.stats().round_trips, 14);
+    let second = connect(options_of(&config, "web1").await.unwrap()).await.unwrap();
+    assert_eq!(second.stats().round_trips, 6, "the hop is there already");
     assert_eq!(proxy.connections(), 1);
 }
 

@@ -163,11 +163,13 @@ fn configuration(path: &Path, host_keys: &[&str], port: u16, extra: &str) -> Str
         host_keys.iter().map(|kind| format!("HostKey {directory}/host_{kind}\n")).collect();
     let host_keys = host_keys.concat();
     fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+    // Of this keyword, the last value counts.
+    let startups = if extra.contains("MaxStartups") { "" } else { "MaxStartups 100\n" };
     // The first value of a keyword counts, so the extra lines come first.
     format!(
-        "{}\nListenAddress 127.0.0.1\nPort {port}\n{host_keys}AuthorizedKeysFile {directory}/authorized_keys\n\
+        "{}\n{startups}ListenAddress 127.0.0.1\nPort {port}\n{host_keys}AuthorizedKeysFile {directory}/authorized_keys\n\
          PidFile none\nStrictModes no\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\n\
-         KbdInteractiveAuthentication no\nMaxStartups 100\nLogLevel VERBOSE\nPrintMotd no\nPrintLastLog no\n",
+         KbdInteractiveAuthentication no\nLogLevel VERBOSE\nPrintMotd no\nPrintLastLog no\n",
         extra.replace("DIR", &directory)
     )
 }
