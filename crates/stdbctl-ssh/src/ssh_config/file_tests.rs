@@ -6,7 +6,7 @@ use super::super::{Agent, Proxy};
 use super::*;
 
 /// Configurations, and hosts to be asked about in each. `DIR` is a directory with some more files.
-const TABLE: [(&str, &[&str]); 15] = [
+const TABLE: [(&str, &[&str]); 16] = [
     ("", &["web1", "WEB1", "10.0.0.1", "::1", "me@web1:2222"]),
     (
         "Host web1\n  HostName 10.0.0.5\n  User deploy\n  Port 2222\n",
@@ -23,6 +23,10 @@ const TABLE: [(&str, &[&str]); 15] = [
     ),
     ("ProxyJump a@hop1:2200,hop2\nProxyCommand nc %h %p\n", &["web1"]),
     ("Host web1\nProxyCommand ssh -W %h:%p \"a b\" bastion\nHost *\nProxyJump bastion\n", &["web1", "web2"]),
+    (
+        "Host web1\nProxyJump me@127.0.0.9:9,[::1],[2001:db8::1]:44\nHost *\nProxyJump 192.0.2.1\n",
+        &["web1", "web2"],
+    ),
     ("Host web1\nProxyJump none\nHost *\nProxyJump bastion\n", &["web1", "web2"]),
     (
         "UserKnownHostsFile ~/kh1 \"/a b/kh2\" /kh3\nGlobalKnownHostsFile /g1 /g2\nHostKeyAlias Web\n",

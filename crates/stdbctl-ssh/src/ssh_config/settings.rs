@@ -161,7 +161,8 @@ impl Settings {
 
     fn proxy(&self) -> Result<Proxy, ConfigError> {
         if let Some(list) = self.one("proxyjump") {
-            let hops: Result<Vec<Target>, _> = list.split(',').map(|hop| hop.trim().parse()).collect();
+            let hops: Result<Vec<Target>, _> =
+                list.split(',').map(|hop| without_brackets(hop).parse()).collect();
             return hops.map(Proxy::Jump).map_err(|_| ConfigError::Setting {
                 keyword: "ProxyJump",
                 value: list.to_owned(),
@@ -196,6 +197,15 @@ fn are_usual_known_hosts(files: &[PathBuf]) -> bool {
     first.parent() == second.parent()
         && first.ends_with(".ssh/known_hosts")
         && second.ends_with(".ssh/known_hosts2")
+}
+
+/// `ssh -G` prints `[192.0.2.1]:22`; only what has colons of its own needs the brackets.
+fn without_brackets(hop: &str) -> String {
+    let hop = hop.trim();
+    match hop.split_once('[').and_then(|(before, rest)| Some((before, rest.split_once(']')?))) {
+        Some((before, (host, after))) if !host.contains(':') => format!("{before}{host}{after}"),
+        _ => hop.to_owned(),
+    }
 }
 
 /// Several names of files on one line. `ssh -G` has taken the quotation marks off, so a name may hold blanks: each
@@ -278,6 +288,13 @@ mod tests {
             bind_address: Some("127.0.0.1".to_owned()),
         };
         assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn hops_are_read_in_every_form() {
+        let config = reads("proxyjump ssh://u@hop:2200,me@[192.0.2.1]:9,[::1]:22,[2001:db8::1]\n");
+        let hops = ["u@hop:2200", "me@192.0.2.1:9", "[::1]:22", "2001:db8::1"];
+        assert_eq!(config.proxy, Proxy::Jump(hops.map(|hop| hop.parse().unwrap()).to_vec()));
     }
 
     #[test]
