@@ -12,7 +12,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # Not to be inherited by anything that is started here, least of all by the build of a module.
 unset private_key known_hosts
 private_key=${PUBLISH_SSH_KEY:-} known_hosts=${PUBLISH_KNOWN_HOSTS:-}
-unset PUBLISH_SSH_KEY PUBLISH_KNOWN_HOSTS
+unset PUBLISH_SSH_KEY PUBLISH_KNOWN_HOSTS PUBLISH_TOKEN
 
 choose_mode() { # -> preview|publish
   local event=${GITHUB_EVENT_NAME:-${CI_PIPELINE_SOURCE:-}}

@@ -175,6 +175,7 @@ fn gitlab_jobs_do_the_same_with_the_same_scripts() {
         assert!(run.stdout.contains(line), "no `{line}` in\n{}", run.stdout);
     }
     assert!(bench.seen("secrets").starts_with("600\nc2VjcmV0\n600\nweb.example "));
+    assert!(!bench.seen("environment").contains(TOKEN), "a build has no use for the API's token");
 }
 
 #[test]
