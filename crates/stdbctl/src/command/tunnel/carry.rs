@@ -52,12 +52,11 @@ impl Tunnel {
         let mut glance = interval(GLANCE);
         loop {
             tokio::select! {
-                accepted = listener.accept(), if carried.len() < MOST => {
-                    // A client that is gone again, or too many open files: the next one may do better.
-                    if let Ok((near, _)) = accepted {
-                        carried.spawn(Arc::clone(&self.line).connection(near));
-                    }
-                }
+                accepted = listener.accept(), if carried.len() < MOST => match accepted {
+                    Ok((near, _)) => drop(carried.spawn(Arc::clone(&self.line).connection(near))),
+                    // Too many open files: to ask again at once, and again, would take a whole processor.
+                    Err(_) => drop(glance.tick().await),
+                },
                 Some(_) = carried.join_next() => {}
                 _ = glance.tick() => if self.line.session.is_closed() {
                     return self.line.reason().await;
