@@ -11,4 +11,5 @@ pub mod lab;
 pub mod operator;
 pub mod proxy;
 pub mod replay;
+pub mod rogue;
 pub mod snapshot;
