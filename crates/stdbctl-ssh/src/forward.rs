@@ -24,7 +24,10 @@ use crate::printable::printable;
 /// server to go on before anybody has taken what came, so only TCP is left to hold it back.
 const HELD: usize = 4 << 20;
 /// How long the whole connection waits for a reader that takes nothing at all. Then its stream is given up.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// The same for a connection to a host behind this one: nobody but its own output holds that up, and a person who
+/// reads it page by page takes longer.
+pub(crate) const LONGEST_WAIT_BEHIND: Duration = Duration::from_secs(600);
 
 /// Why the server did not connect to where it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +106,7 @@ type End = OnceLock<Result<(), String>>;
 pub(crate) async fn open(
     handle: &Handle<Client>,
     shared: &Arc<Shared>,
-    patience: Duration,
+    (patience, longest_wait): (Duration, Duration),
     host: &str,
     port: u16,
 ) -> Result<Forwarded, ForwardError> {
@@ -126,6 +129,7 @@ pub(crate) async fn open(
         output: Some(sender),
         held: VecDeque::new(),
         bytes_held: 0,
+        longest_wait,
         end: Arc::clone(&end),
     };
     // A task of its own: a channel that nobody reads stops all others of the connection.
@@ -153,6 +157,8 @@ struct Drain {
     output: Option<mpsc::Sender<io::Cursor<Vec<u8>>>>,
     held: VecDeque<Vec<u8>>,
     bytes_held: usize,
+    /// How long the whole connection waits for the reader.
+    longest_wait: Duration,
     end: Arc<End>,
 }
 
@@ -208,10 +214,11 @@ impl Drain {
 
     async fn next(&mut self, reader: &mut ChannelReadHalf) -> Next {
         let (room, waiting) = (self.bytes_held < HELD, !self.held.is_empty());
+        let longest_wait = self.longest_wait;
         tokio::select! {
             message = reader.wait(), if room => Next::Message(message),
             next = self.hand_over(), if waiting => next,
-            () = sleep(LONGEST_WAIT), if !room => Next::Stalled,
+            () = sleep(longest_wait), if !room => Next::Stalled,
         }
     }
 

@@ -1,11 +1,11 @@
 //! The way to a host: straight, through another host, or through a command.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
 use crate::connect::ConnectOptions;
 use crate::count::Stream;
 use crate::error::ConnectError;
+use crate::forward::LONGEST_WAIT_BEHIND;
 use crate::hops::Reached;
 use crate::proxy_command::{CommandStream, LastWords};
 use crate::tcp;
@@ -45,8 +45,9 @@ impl Way {
                 let host = options.address.map(|address| address.to_string());
                 let host = host.as_deref().unwrap_or_else(|| options.host_name());
                 let name = through.target.host.clone();
-                let stream = Arc::clone(&hop.session)
-                    .forward(host, options.target.port())
+                let stream = hop
+                    .session
+                    .carry(host, options.target.port(), LONGEST_WAIT_BEHIND)
                     .await
                     .map_err(|source| ConnectError::Forward { hop: name, source })?;
                 Ok(Self { stream: Box::new(stream), place, address: None, words: None })

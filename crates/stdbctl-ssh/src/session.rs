@@ -16,7 +16,7 @@ use crate::command::{self, Chunk, Ending, Sending};
 use crate::connect::Line;
 use crate::count::{Counter, Cutter, Stats};
 use crate::error::{CommandError, Step};
-use crate::forward::{self, ForwardError, Forwarded};
+use crate::forward::{self, ForwardError, Forwarded, LONGEST_WAIT};
 use crate::hops::Reached;
 use crate::printable::printable;
 
@@ -125,8 +125,18 @@ impl Session {
     /// # Errors
     /// If the server may not or cannot connect there, does not within the time a step may take, or is lost.
     pub async fn forward(&self, host: &str, port: u16) -> Result<Forwarded, ForwardError> {
+        self.carry(host, port, LONGEST_WAIT).await
+    }
+
+    /// The same for a stream whose reader may take nothing for as long as `longest_wait`.
+    pub(crate) async fn carry(
+        &self,
+        host: &str,
+        port: u16,
+        longest_wait: Duration,
+    ) -> Result<Forwarded, ForwardError> {
         let Opener { handle, shared, patience, .. } = &*self.line;
-        forward::open(handle, shared, *patience, host, port).await
+        forward::open(handle, shared, (*patience, longest_wait), host, port).await
     }
 
     fn take_ahead(&self, command: &str) -> Option<Ahead> {

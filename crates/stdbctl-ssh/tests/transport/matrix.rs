@@ -17,7 +17,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let hop = Sshd::start();
-        let web = Sshd::start_with(&["ed25519"], "TrustedUserCAKeys DIR/authority.pub");
+        let web = Sshd::start_with(&["ed25519"], "TrustedUserCAKeys DIR/authority.pub\nListenAddress ::1");
         let agent = Agent::start();
         agent.add(web.path("id_ed25519"));
         for name in ["stranger", "changed"] {
@@ -32,6 +32,7 @@ impl World {
         let key = web.public_key("host_ed25519");
         let port = web.port;
         operator.write("aliased", &format!("alias {key}"));
+        operator.write("six", &format!("[::1]:{port} {key}"));
         operator.write("empty", "");
         operator.write("changed", &format!("[127.0.0.1]:{port} {}", web.public_key("changed")));
         operator.write("revoked", &format!("{}@revoked * {key}", host_key_line(&web)));
@@ -51,7 +52,7 @@ impl World {
 }
 
 /// A name, lines for `Host web1` (which is behind them), and whether that gets in.
-const CELLS: [(&str, &str, bool); 34] = [
+const CELLS: [(&str, &str, bool); 36] = [
     ("a key", "WEB\nIdentityFile KEYS/id_ed25519", true),
     ("a missing key and one", "WEB\nIdentityFile KEYS/missing\nIdentityFile KEYS/id_ed25519", true),
     ("another key", "WEB\nIdentityFile KEYS/stranger", false),
@@ -105,6 +106,12 @@ const CELLS: [(&str, &str, bool); 34] = [
         false,
     ),
     ("a bound address", "WEB\nIdentityFile KEYS/id_ed25519\nBindAddress 127.0.0.3", true),
+    ("IPv6", "HostName ::1\nPort PORT\nIdentityFile KEYS/id_ed25519\nUserKnownHostsFile DIR/six", true),
+    (
+        "IPv6 behind a hop",
+        "HostName ::1\nPort PORT\nIdentityFile KEYS/id_ed25519\nUserKnownHostsFile DIR/six\nProxyJump hop",
+        true,
+    ),
     ("the wrong family", "WEB\nIdentityFile KEYS/id_ed25519\nAddressFamily inet6", false),
     ("a hop", "WEB\nIdentityFile KEYS/id_ed25519\nProxyJump hop", true),
     ("an unknown hop", "WEB\nIdentityFile KEYS/id_ed25519\nProxyJump unknown", false),
