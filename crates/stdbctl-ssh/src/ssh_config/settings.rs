@@ -136,7 +136,8 @@ impl Settings {
 
     fn are_usual_identities(&self) -> bool {
         let mut named = self.all("identityfile").peekable();
-        let usual = |name: &str| name.strip_prefix("~/.ssh/").is_some_and(|n| USUAL_IDENTITIES.contains(&n));
+        let usual =
+            |path: &str| path.rsplit_once("/.ssh/").is_some_and(|(_, name)| USUAL_IDENTITIES.contains(&name));
         // One or two of them somebody has chosen; OpenSSH's own list has always been longer.
         named.peek().is_none() || (self.all("identityfile").count() > 3 && named.all(usual))
     }
