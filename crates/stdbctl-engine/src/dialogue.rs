@@ -9,6 +9,7 @@ use crate::conversation::{Conversation, ConversationError};
 use crate::failure::Failure;
 use crate::host::{Ending, Host, Stdin};
 use crate::observe::hex;
+use crate::root::RootError;
 use crate::script::framed;
 
 pub use crate::record::Record;
@@ -128,6 +129,7 @@ impl RunKey {
 /// A script's run that went to its last line; anything else is a failure of its own.
 pub(crate) fn whole(said: Result<Conversation, ConversationError>) -> Result<Conversation, Failure> {
     let said = said.map_err(|error| match error {
+        ConversationError::Host(error) if RootError::is_behind(&error) => Failure::Root(error),
         ConversationError::Host(error) => Failure::Lost(error.chain()),
         ConversationError::Record(error) => Failure::Protocol(error.to_string()),
         silent @ ConversationError::Silent => Failure::Lost(silent.to_string()),
@@ -137,9 +139,6 @@ pub(crate) fn whole(said: Result<Conversation, ConversationError>) -> Result<Con
     }
     Err(match said.ending {
         Ending::Lost(why) => Failure::Lost(why),
-        _ if said.records.is_empty() && said.stderr.contains("sudo") => {
-            Failure::Sudo(last_line(&said.stderr))
-        }
         Ending::Status(status) => Failure::Protocol(format!(
             "the script ended early with status {status}: {}",
             last_line(&said.stderr)

@@ -9,9 +9,10 @@ pub enum Failure {
     /// It could not be reached. `source` is the transport's own error.
     #[error("{0}")]
     Connect(#[source] HostError),
-    /// The login user may not become root without a password.
-    #[error("sudo refused: {0}")]
-    Sudo(String),
+    /// It could be reached, and did not become root. `source` has the reason, a [`crate::root::RootError`]. Nothing was
+    /// changed.
+    #[error("{0}")]
+    Root(#[source] HostError),
     /// The host does not meet what the playbook requires. Nothing was changed.
     #[error("{}", .0.join("; "))]
     Requirements(Vec<String>),
@@ -54,7 +55,7 @@ impl Failure {
     /// The failure and what is behind it, in one line.
     pub fn cause(&self) -> String {
         match self {
-            Self::Connect(error) => error.chain(),
+            Self::Connect(error) | Self::Root(error) => error.chain(),
             other => other.to_string(),
         }
     }
@@ -62,11 +63,7 @@ impl Failure {
     /// What the operator can try, one sentence each.
     pub fn hints(&self) -> Vec<String> {
         let hint = match self {
-            Self::Connect(error) => return error.hints.clone(),
-            Self::Sudo(_) => {
-                "log in as root, or give the login user passwordless sudo: \
-                 `USER ALL=(ALL) NOPASSWD: ALL` in a file of its own below /etc/sudoers.d"
-            }
+            Self::Connect(error) | Self::Root(error) => return error.hints.clone(),
             Self::Requirements(_) => "nothing was changed; run again once this is mended",
             Self::Locked(_) => "nothing was changed; run again once that run has ended",
             Self::Stale => "nothing was changed; run again: the plan is then made anew",

@@ -12,18 +12,6 @@ use tokio::sync::mpsc;
 /// A boxed future, because hosts of different kinds take part in one run.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// What a host runs to receive a script: as root already, or through `sudo -n`.
-///
-/// The one argument vector the engine ever uses. It is understood alike by sh, bash, fish and csh as the login
-/// shell, and holds nothing that is secret: the script itself comes on stdin, first its length in bytes and a
-/// newline, then the script, then whatever payloads the script reads. `$1` of the script is `$SSH_CONNECTION`,
-/// which sudo would have dropped. If sudo refuses, it says so on stderr and exits before it has read a byte.
-pub const BOOTSTRAP: &str = concat!(
-    r#"sh -c 'test "$(id -u)" = 0 && exec sh -c "$0" stdbctl "$SSH_CONNECTION"; "#,
-    r#"exec sudo -n sh -c "$0" stdbctl "$SSH_CONNECTION"' "#,
-    r#"'IFS= read -r n; s=$(head -c "$n"); eval "$s"'"#
-);
-
 /// A piece of what a script reads on its standard input, in order.
 #[derive(Debug, Clone)]
 pub enum Stdin {
@@ -48,6 +36,11 @@ impl Sent {
     /// So many more.
     pub fn add(&self, bytes: u64) {
         self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// None after all: they went nowhere, and are sent again.
+    pub(crate) fn restart(&self) {
+        self.0.store(0, Ordering::Relaxed);
     }
 
     /// So many so far.
@@ -119,12 +112,15 @@ impl HostError {
     }
 }
 
-/// One machine that can run scripts as root.
+/// One machine that can run scripts as root, most often with the help of [`crate::root::Root`].
+///
+/// What a script reads is first its length in bytes and a newline, then the script, then whatever payloads the script
+/// reads. `$1` of the script is `$SSH_CONNECTION`.
 pub trait Host: Send + Sync {
     /// The name the operator gave it, as events and messages show it.
     fn name(&self) -> &str;
 
-    /// Runs [`BOOTSTRAP`], feeds it `stdin` and sends what it writes to `output` until it has ended.
+    /// Runs a script as root, feeds it `stdin` and sends what it writes to `output` until it has ended.
     ///
     /// Writing stdin and reading output go on at the same time. A receiver that was dropped does not end the
     /// script: what it writes is then read and thrown away.
@@ -134,8 +130,8 @@ pub trait Host: Send + Sync {
         output: mpsc::Sender<Output>,
     ) -> BoxFuture<'_, Result<Ending, HostError>>;
 
-    /// Runs [`BOOTSTRAP`] with a script that only looks: it holds nothing secret and reads no payloads, so a host may
-    /// carry it in the command's line, where `ps` shows it for a moment, if that saves a round trip.
+    /// Runs a script that only looks: it holds nothing secret and reads no payloads, so a host may carry it in the
+    /// command's line, where `ps` shows it for a moment, if that saves a round trip.
     fn look(
         &self,
         script: Vec<u8>,
@@ -147,7 +143,7 @@ pub trait Host: Send + Sync {
     /// Gets ready for a [`Host::run`] that will come soon, while the host is busy with something else. Free.
     fn prepare(&self) {}
 
-    /// Runs [`BOOTSTRAP`] with `stdin` over a connection opened for nothing else, so that success proves that a
+    /// Runs a script with `stdin` over a connection opened for nothing else, so that success proves that a
     /// new connection gets in. For a host without connections this is [`Host::run`].
     fn run_fresh(
         &self,

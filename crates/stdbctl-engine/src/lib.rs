@@ -21,6 +21,7 @@ pub mod plan;
 mod planner;
 mod record;
 pub mod resource;
+pub mod root;
 pub mod run;
 mod script;
 mod sh;

@@ -2,15 +2,37 @@
 
 use std::process::Stdio;
 
+use secrecy::ExposeSecret as _;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{ChildStdin, Command};
 use tokio::sync::mpsc;
 
-use crate::host::{BOOTSTRAP, BoxFuture, Ending, Host, HostError, Output, Sent, Stdin};
+use crate::host::{BoxFuture, Ending, Host, HostError, Output, Sent, Stdin};
+use crate::root::{Input, Login, Root};
 
 /// The machine stdbctl runs on. Scripts are run as over SSH: through `sh -c` and, unless this is root, sudo.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct LocalHost;
+#[derive(Debug, Default)]
+pub struct LocalHost {
+    root: Root,
+}
+
+impl LocalHost {
+    /// This machine, on which `root` says how to become root.
+    pub fn new(root: Root) -> Self {
+        Self { root }
+    }
+
+    /// Runs a command as root: its words, quoted for sh.
+    ///
+    /// # Errors
+    /// As [`Root::command`].
+    pub async fn command(&self, words: &str, output: mpsc::Sender<Output>) -> Result<Ending, HostError> {
+        self.root.command(&Shell, words, output).await
+    }
+}
+
+/// The shell of whoever runs stdbctl.
+struct Shell;
 
 /// How much is read or written at once.
 const PIECE: usize = 64 << 10;
@@ -25,14 +47,29 @@ impl Host for LocalHost {
         stdin: Vec<Stdin>,
         output: mpsc::Sender<Output>,
     ) -> BoxFuture<'_, Result<Ending, HostError>> {
-        Box::pin(run(stdin, output))
+        Box::pin(self.root.run(&Shell, stdin, output))
     }
 }
 
-async fn run(stdin: Vec<Stdin>, output: mpsc::Sender<Output>) -> Result<Ending, HostError> {
+impl Login for Shell {
+    fn host(&self) -> &'static str {
+        "local"
+    }
+
+    fn start<'a>(
+        &'a self,
+        line: &'a str,
+        input: Input,
+        output: mpsc::Sender<Output>,
+    ) -> BoxFuture<'a, Result<Ending, HostError>> {
+        Box::pin(start(line, input, output))
+    }
+}
+
+async fn start(line: &str, input: Input, output: mpsc::Sender<Output>) -> Result<Ending, HostError> {
     let mut child = Command::new("sh")
         .arg("-c")
-        .arg(BOOTSTRAP)
+        .arg(line)
         .env_remove("SSH_CONNECTION")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -42,7 +79,7 @@ async fn run(stdin: Vec<Stdin>, output: mpsc::Sender<Output>) -> Result<Ending, 
     let (pipe, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let writing = async {
         match pipe {
-            Some(pipe) => feed(pipe, stdin).await,
+            Some(pipe) => feed(pipe, input).await,
             None => Ok(()),
         }
     };
@@ -57,8 +94,15 @@ async fn run(stdin: Vec<Stdin>, output: mpsc::Sender<Output>) -> Result<Ending, 
 }
 
 /// A script that ended before it read everything is not an error of its own: its ending says why.
-async fn feed(mut pipe: ChildStdin, stdin: Vec<Stdin>) -> Result<(), HostError> {
-    for piece in stdin {
+async fn feed(mut pipe: ChildStdin, input: Input) -> Result<(), HostError> {
+    if let Some(key) = input.key {
+        let Ok(password) = key.await else { return Ok(()) };
+        let password = password.expose_secret().as_bytes();
+        if pipe.write_all(password).await.is_err() || pipe.write_all(b"\n").await.is_err() {
+            return Ok(());
+        }
+    }
+    for piece in input.pieces {
         let written = match piece {
             Stdin::Bytes(bytes) => pipe.write_all(&bytes).await,
             Stdin::File { path, len, sent } => {

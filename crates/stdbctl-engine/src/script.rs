@@ -80,7 +80,7 @@ pub(crate) fn confirm(run_id: &str) -> Vec<Stdin> {
     vec![Stdin::Bytes(framed(&format!(": >/var/lib/stdbctl/run/{run_id}/confirmed\n")))]
 }
 
-/// Its length first, as [`crate::host::BOOTSTRAP`] expects it.
+/// Its length first, as a [`crate::host::Host`] expects it.
 pub(crate) fn framed(script: &str) -> Vec<u8> {
     format!("{}\n{script}", script.len()).into_bytes()
 }

@@ -121,16 +121,6 @@ fn begin(then: Turn) -> Vec<Turn> {
 }
 
 #[tokio::test]
-async fn sudo_that_asks_for_a_password_is_told_as_such() {
-    let turn = ends(Ending::Status(1), "mesg: no tty\nsudo: a password is required\n");
-    let failure = failure(vec![turn]).await;
-    assert!(
-        matches!(&failure, Failure::Sudo(words) if words == "sudo: a password is required"),
-        "{failure:?}"
-    );
-}
-
-#[tokio::test]
 async fn a_host_that_cannot_be_reached_is_told_with_its_hints() {
     let error = HostError {
         message: "cannot connect".to_owned(),

@@ -332,7 +332,8 @@ mod tests {
 
     fn facts(database: &str, more: &[Record]) -> Result<Facts, DatabaseError> {
         let settings = Settings::default();
-        let named = Named { host: &stdbctl_engine::local::LocalHost, settings: &settings, name: "game" };
+        let named =
+            Named { host: &stdbctl_engine::local::LocalHost::default(), settings: &settings, name: "game" };
         let mut records = vec![
             record("answer:health", "200\n{\"version\":\"2.8.3\"}"),
             record("answer:database", database),

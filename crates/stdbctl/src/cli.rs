@@ -209,6 +209,9 @@ pub(crate) struct SshArgs {
     /// Host keys to check against [default: as configured, or `~/.ssh/known_hosts`]
     #[arg(long, value_name = "FILE")]
     pub(crate) known_hosts: Option<PathBuf>,
+    /// A file with the password of sudo, for nobody else to read [default: asked for where it is wanted]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sudo_password_file: Option<PathBuf>,
     /// Trust and record the keys of hosts that are not known yet
     #[arg(long)]
     pub(crate) accept_new: bool,

@@ -56,7 +56,7 @@ impl ExitCode {
     pub(crate) fn of(failure: &Failure) -> Self {
         match failure {
             Failure::Connect(error) if is_host_key_refusal(error) => Self::HostKey,
-            Failure::Connect(_) | Failure::Sudo(_) | Failure::Lost(_) => Self::Connect,
+            Failure::Connect(_) | Failure::Root(_) | Failure::Lost(_) => Self::Connect,
             Failure::Locked(_) => Self::Locked,
             Failure::Stale => Self::Stale,
             // A failure of a kind this binary does not know yet is a failed task to a script.
@@ -104,7 +104,7 @@ mod tests {
         let text = || "why".to_owned();
         let table = [
             (Failure::Connect(HostError::new("refused")), 4),
-            (Failure::Sudo(text()), 4),
+            (Failure::Root(HostError::new("sudo refused")), 4),
             (Failure::Lost(text()), 4),
             (Failure::Requirements(vec![text()]), 1),
             (Failure::Task { task: text(), title: text(), why: text() }, 1),

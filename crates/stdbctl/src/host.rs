@@ -5,8 +5,9 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use stdbctl_engine::host::{BOOTSTRAP, BoxFuture, Ending, Host, HostError, Output, Stats, Stdin};
+use stdbctl_engine::host::{BoxFuture, Ending, Host, HostError, Output, Stats, Stdin};
 use stdbctl_engine::local::LocalHost;
+use stdbctl_engine::root::{Input, Login, Root, SudoPassword};
 use stdbctl_ssh::{Chunk, ConnectOptions, Session, quote};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
@@ -17,13 +18,16 @@ use crate::stdin;
 /// How many pieces of output may wait to be read.
 const PIECES: usize = 16;
 
+/// What sudo gets if it wants a password.
+pub(crate) type Password = Option<Arc<SudoPassword>>;
+
 /// Where a host is.
 #[derive(Debug, Clone)]
 pub(crate) enum Place {
     /// This machine.
-    Local,
+    Local(Password),
     /// At the other end of an SSH connection.
-    Remote(Box<ConnectOptions>),
+    Remote(Box<ConnectOptions>, Password),
 }
 
 /// A host at the other end of an SSH connection.
@@ -31,6 +35,7 @@ pub(crate) struct SshHost {
     name: String,
     options: ConnectOptions,
     session: Session,
+    root: Root,
     /// What connections that are closed again have cost.
     closed: Mutex<Stats>,
 }
@@ -40,8 +45,10 @@ impl Place {
     pub(crate) fn connect(self, name: String) -> BoxFuture<'static, Result<Arc<dyn Host>, HostError>> {
         Box::pin(async move {
             Ok(match self {
-                Self::Local => Arc::new(LocalHost) as Arc<dyn Host>,
-                Self::Remote(options) => Arc::new(SshHost::connect(name, *options).await?),
+                Self::Local(password) => Arc::new(LocalHost::new(Root::new(password))) as Arc<dyn Host>,
+                Self::Remote(options, password) => {
+                    Arc::new(SshHost::connect(name, *options, Root::new(password)).await?)
+                }
             })
         })
     }
@@ -56,8 +63,8 @@ impl Place {
         output: mpsc::Sender<Output>,
     ) -> Result<(Ending, Stats), HostError> {
         match self {
-            Self::Local => Ok((exec_local(command, output).await?, Stats::default())),
-            Self::Remote(options) => {
+            Self::Local(_) => Ok((exec_local(command, output).await?, Stats::default())),
+            Self::Remote(options, _) => {
                 let session = open(*options).await?;
                 let line = shell_line(command)?;
                 let ending = exec(&session, &line, tokio::io::empty(), output).await?;
@@ -67,12 +74,72 @@ impl Place {
             }
         }
     }
+
+    /// Runs one command as root, and says what that cost. Called `name` in what is said about the host.
+    ///
+    /// # Errors
+    /// If there is no connection, no root, or the command could not be started.
+    pub(crate) async fn exec_as_root(
+        self,
+        name: String,
+        command: &[String],
+        output: mpsc::Sender<Output>,
+    ) -> Result<(Ending, Stats), HostError> {
+        let words = match command {
+            [line] => quote::join(["sh", "-c", line]),
+            words => quote::join(words),
+        };
+        let words = words.map_err(not_run)?;
+        match self {
+            Self::Local(password) => {
+                let host = LocalHost::new(Root::new(password));
+                Ok((host.command(&words, output).await?, Stats::default()))
+            }
+            Self::Remote(options, password) => {
+                let host = SshHost::connect(name, *options, Root::new(password)).await?;
+                let ending = host.root.command(&host.shell(), &words, output).await?;
+                let stats = host.stats();
+                host.session.close().await;
+                Ok((ending, stats))
+            }
+        }
+    }
 }
 
 impl SshHost {
-    async fn connect(name: String, options: ConnectOptions) -> Result<Self, HostError> {
+    async fn connect(name: String, options: ConnectOptions, root: Root) -> Result<Self, HostError> {
         let session = open(options.clone()).await?;
-        Ok(Self { name, options, session, closed: Mutex::default() })
+        Ok(Self { name, options, session, root, closed: Mutex::default() })
+    }
+
+    fn shell(&self) -> Shell<'_> {
+        Shell { host: &self.name, session: &self.session }
+    }
+}
+
+/// The login user's shell at the other end of a connection.
+struct Shell<'a> {
+    host: &'a str,
+    session: &'a Session,
+}
+
+impl Login for Shell<'_> {
+    fn host(&self) -> &str {
+        self.host
+    }
+
+    fn start<'a>(
+        &'a self,
+        line: &'a str,
+        input: Input,
+        output: mpsc::Sender<Output>,
+    ) -> BoxFuture<'a, Result<Ending, HostError>> {
+        Box::pin(async move { exec(self.session, line, stdin::reader(input).await?, output).await })
+    }
+
+    // sshd takes no input before it has taken the command, which costs a round trip; the line comes along.
+    fn carrying(&self, line: &str, input: &[u8]) -> Result<Option<String>, HostError> {
+        quote::with_input(line, input).map_err(|error| failed("cannot quote a script", error))
     }
 }
 
@@ -86,7 +153,7 @@ impl Host for SshHost {
         stdin: Vec<Stdin>,
         output: mpsc::Sender<Output>,
     ) -> BoxFuture<'_, Result<Ending, HostError>> {
-        Box::pin(async move { exec(&self.session, BOOTSTRAP, stdin::reader(stdin).await?, output).await })
+        Box::pin(async move { self.root.run(&self.shell(), stdin, output).await })
     }
 
     fn look(
@@ -94,19 +161,14 @@ impl Host for SshHost {
         script: Vec<u8>,
         output: mpsc::Sender<Output>,
     ) -> BoxFuture<'_, Result<Ending, HostError>> {
-        Box::pin(async move {
-            // sshd takes no input before it has taken the command, which costs a round trip; the line comes along.
-            match quote::with_input(BOOTSTRAP, &script)
-                .map_err(|error| failed("cannot quote a script", error))?
-            {
-                Some(line) => exec(&self.session, &line, tokio::io::empty(), output).await,
-                None => self.run(vec![Stdin::Bytes(script)], output).await,
-            }
-        })
+        Box::pin(async move { self.root.look(&self.shell(), script, output).await })
     }
 
     fn prepare(&self) {
-        self.session.start_ahead(BOOTSTRAP);
+        // Without random numbers there will be no script either.
+        if let Ok(line) = self.root.script_line() {
+            self.session.start_ahead(&line);
+        }
     }
 
     fn run_fresh(
@@ -115,9 +177,9 @@ impl Host for SshHost {
         output: mpsc::Sender<Output>,
     ) -> BoxFuture<'_, Result<Ending, HostError>> {
         Box::pin(async move {
-            let stdin = stdin::reader(stdin).await?;
             let session = open(self.options.clone()).await?;
-            let result = exec(&session, BOOTSTRAP, stdin, output).await;
+            let shell = Shell { host: &self.name, session: &session };
+            let result = self.root.run(&shell, stdin, output).await;
             let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
             *closed = sum(*closed, stats(&session));
             result

@@ -3,8 +3,10 @@
 mod cli;
 mod command;
 mod console;
+mod core_dump;
 mod error;
 mod exit_code;
+mod hidden_line;
 mod host;
 mod lock_file;
 mod log;
@@ -18,12 +20,14 @@ mod run;
 mod site;
 mod source;
 mod stdin;
+mod sudo_password;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
 fn main() -> ExitCode {
+    core_dump::forbid();
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return console::show_usage(&error).into(),

@@ -4,8 +4,10 @@ use std::io::{self, Write as _};
 
 use dialoguer::{Confirm, Input};
 use indicatif::MultiProgress;
+use secrecy::SecretString;
 use stdbctl_ssh::HostKeyPrompt;
 
+use crate::hidden_line;
 use crate::report::clean;
 
 /// Shows `text` and asks a question that is answered with yes or no. Bars on the screen stand aside meanwhile.
@@ -36,6 +38,25 @@ pub(crate) async fn type_name(
         })
     });
     answer.await.map_err(io::Error::other)?
+}
+
+/// Asks for a line that is not shown while it is typed.
+///
+/// # Errors
+/// If the terminal fails, or the operator types none. Whoever interrupts gets no answer: that ends the run.
+pub(crate) async fn secret(screen: MultiProgress, question: String) -> io::Result<SecretString> {
+    let answer = tokio::task::spawn_blocking(move || {
+        screen.suspend(|| {
+            anstream::stderr().write_all(clean::text(&question).as_bytes())?;
+            let typed = hidden_line::read();
+            anstream::stderr().write_all(b"\n")?;
+            typed
+        })
+    });
+    match answer.await.map_err(io::Error::other)? {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => std::future::pending().await,
+        answer => answer,
+    }
 }
 
 /// Shows `text` above whatever moves on the screen.

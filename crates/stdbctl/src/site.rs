@@ -24,6 +24,7 @@ use crate::host::Place;
 use crate::lock_file::{LockFile, Release};
 use crate::pair::Resolve;
 use crate::prompt;
+use crate::sudo_password;
 
 /// What the lock file calls SpacetimeDB.
 pub(crate) const PRODUCT: &str = "spacetimedb";
@@ -197,16 +198,18 @@ pub(crate) async fn places(
     resolve: &[Resolve],
     console: &Console,
 ) -> Result<Vec<(String, Place)>, CliError> {
+    let password = sudo_password::of_run(ssh, site.hosts.len(), console)?;
     let config = SshConfig::new(ssh.ssh_config.clone());
     let flags = |options: &mut ConnectOptions, configured| {
         apply_flags(options, configured, ssh, resolve, console);
     };
     let places = site.hosts.iter().map(async |host| {
         let place = match &host.target {
-            None => Place::Local,
+            None => Place::Local(password.clone()),
             Some(target) => {
                 let options = config.options(target.clone(), flags).await;
-                Place::Remote(Box::new(options.map_err(|error| ssh_config_error(&host.name, error))?))
+                let options = options.map_err(|error| ssh_config_error(&host.name, error))?;
+                Place::Remote(Box::new(options), password.clone())
             }
         };
         Ok((host.name.clone(), place))
@@ -365,7 +368,7 @@ mod tests {
         let site = Site::load(&args.site, None)?;
         let console = Console::new(&Cli::parse_from(["stdbctl", "man"]).output);
         let place = places(&site, &args.ssh, &args.trust.resolve, &console).await?.remove(0).1;
-        let Place::Remote(options) = place else { panic!("{place:?}") };
+        let Place::Remote(options, _) = place else { panic!("{place:?}") };
         Ok(*options)
     }
 

@@ -1,22 +1,35 @@
-//! What a script reads, as one stream: bytes and local files one behind the other, never in memory whole.
+//! What a script reads, as one stream: the password of sudo where it is wanted, then bytes and local files one behind
+//! the other, never in memory whole.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use secrecy::zeroize::Zeroizing;
+use secrecy::{ExposeSecret as _, SecretString};
 use stdbctl_engine::host::{HostError, Sent, Stdin};
+use stdbctl_engine::root::Input;
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf, Take};
+use tokio::sync::oneshot;
 
 /// A stream of any kind.
 pub(crate) type Reader = Box<dyn AsyncRead + Unpin + Send>;
 
-/// The pieces in order, as one stream.
+/// All of it in order, as one stream.
 ///
 /// # Errors
 /// If a file cannot be opened. One that turns out shorter than said is an error when its end is reached.
-pub(crate) async fn reader(pieces: Vec<Stdin>) -> Result<Reader, HostError> {
+pub(crate) async fn reader(input: Input) -> Result<Reader, HostError> {
+    let rest = payloads(input.pieces).await?;
+    Ok(match input.key {
+        Some(key) => Box::new(Locked::Waiting(key, rest)),
+        None => rest,
+    })
+}
+
+async fn payloads(pieces: Vec<Stdin>) -> Result<Reader, HostError> {
     let mut whole: Reader = Box::new(tokio::io::empty());
     for piece in pieces {
         whole = match piece {
@@ -36,6 +49,54 @@ fn unreadable(path: &Path, source: io::Error) -> HostError {
         hints: Vec::new(),
         source: Some(Box::new(source)),
     }
+}
+
+/// A stream that begins once its password is there, with a line that holds it.
+enum Locked {
+    /// Without a password there will be nothing to read.
+    Waiting(oneshot::Receiver<SecretString>, Reader),
+    /// The line, how much of it has been read, and what comes then.
+    Opening(Zeroizing<Vec<u8>>, usize, Reader),
+    Open(Reader),
+}
+
+impl AsyncRead for Locked {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            *self = match &mut *self {
+                Self::Open(rest) => return Pin::new(rest).poll_read(cx, buffer),
+                Self::Waiting(key, rest) => {
+                    let Ok(password) = ready!(Pin::new(key).poll(cx)) else { return Poll::Ready(Ok(())) };
+                    Self::Opening(line(&password), 0, std::mem::replace(rest, Box::new(tokio::io::empty())))
+                }
+                Self::Opening(line, read, rest) => {
+                    let left = line.get(*read..).unwrap_or_default();
+                    let piece = left.get(..left.len().min(buffer.remaining())).unwrap_or_default();
+                    buffer.put_slice(piece);
+                    *read += piece.len();
+                    if *read < line.len() {
+                        return Poll::Ready(Ok(()));
+                    }
+                    let rest = std::mem::replace(rest, Box::new(tokio::io::empty()));
+                    *self = Self::Open(rest);
+                    return Poll::Ready(Ok(()));
+                }
+            };
+        }
+    }
+}
+
+fn line(password: &SecretString) -> Zeroizing<Vec<u8>> {
+    let password = password.expose_secret().as_bytes();
+    // Made in one piece: what a growing buffer leaves behind is not zeroised.
+    let mut line = Zeroizing::new(Vec::with_capacity(password.len() + 1));
+    line.extend_from_slice(password);
+    line.push(b'\n');
+    line
 }
 
 /// The beginning of a file, of a length that was promised.
@@ -69,8 +130,31 @@ mod tests {
 
     async fn read(pieces: Vec<Stdin>) -> io::Result<Vec<u8>> {
         let mut all = Vec::new();
-        reader(pieces).await.unwrap().read_to_end(&mut all).await?;
+        let input = Input { key: None, pieces };
+        reader(input).await.unwrap().read_to_end(&mut all).await?;
         Ok(all)
+    }
+
+    #[tokio::test]
+    async fn nothing_is_read_before_the_password_and_nothing_at_all_without() {
+        let (hand, key) = oneshot::channel();
+        let input = Input { key: Some(key), pieces: vec![Stdin::Bytes(b"script".to_vec())] };
+        let mut stream = reader(input).await.unwrap();
+        let mut first = [0; 4];
+        let early = tokio::time::timeout(std::time::Duration::from_millis(20), stream.read(&mut first)).await;
+        assert!(early.is_err(), "{early:?}");
+        hand.send(SecretString::from("s\u{e4}cret")).unwrap();
+        stream.read_exact(&mut first).await.unwrap();
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).await.unwrap();
+        assert_eq!([&first[..], &rest].concat(), "s\u{e4}cret\nscript".as_bytes());
+
+        let (hand, key) = oneshot::channel();
+        drop(hand);
+        let input = Input { key: Some(key), pieces: vec![Stdin::Bytes(b"script".to_vec())] };
+        let mut all = Vec::new();
+        reader(input).await.unwrap().read_to_end(&mut all).await.unwrap();
+        assert_eq!(all, b"");
     }
 
     #[tokio::test]

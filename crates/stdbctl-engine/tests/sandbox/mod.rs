@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use tokio::sync::mpsc;
 
-/// What [`stdbctl_engine::host::BOOTSTRAP`] gives to the shell in the end.
+/// What a host gives to root's shell in the end.
 const STUB: &str = r#"IFS= read -r n; s=$(head -c "$n"); eval "$s""#;
 
 pub(crate) struct Sandbox {

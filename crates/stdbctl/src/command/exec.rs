@@ -31,7 +31,7 @@ struct Part {
 
 pub(super) async fn run(args: ExecArgs, console: &Console) -> Result<ExitCode, CliError> {
     let site = Site::load(&args.site, None)?;
-    let command = if args.sudo { as_root(&args.command)? } else { args.command };
+    quote::join(&args.command).map_err(CliError::usage)?;
     let places = places(&site, &args.ssh, &[], console).await?;
     let names: Vec<_> = site.hosts.iter().map(|host| host.name.clone()).collect();
 
@@ -40,7 +40,7 @@ pub(super) async fn run(args: ExecArgs, console: &Console) -> Result<ExitCode, C
     report.started(&names);
     let report = Mutex::new(report);
     let parts =
-        join_all(places.into_iter().map(|(host, place)| part(host, place, &command, &report, started))).await;
+        join_all(places.into_iter().map(|(host, place)| part(host, place, &args, &report, started))).await;
 
     let mut stats = RunStats { seconds: started.elapsed().as_secs_f64(), ..RunStats::default() };
     for part in &parts {
@@ -55,7 +55,7 @@ pub(super) async fn run(args: ExecArgs, console: &Console) -> Result<ExitCode, C
 async fn part(
     host: String,
     place: Place,
-    command: &[String],
+    args: &ExecArgs,
     report: &Mutex<ExecReport>,
     started: Instant,
 ) -> Part {
@@ -65,7 +65,14 @@ async fn part(
             lock(report).output(&host, piece);
         }
     };
-    let (result, ()) = tokio::join!(place.exec(command, sender), shown);
+    let running = async {
+        if args.sudo {
+            place.exec_as_root(host.clone(), &args.command, sender).await
+        } else {
+            place.exec(&args.command, sender).await
+        }
+    };
+    let (result, ()) = tokio::join!(running, shown);
     let (result, stats) = split(result);
     match &result {
         Ok(ending) => lock(report).finished(&host, ending, started.elapsed().as_secs_f64()),
@@ -92,18 +99,6 @@ fn split(result: Result<(Ending, Stats), HostError>) -> (Result<Ending, Failure>
         Ok((ending, stats)) => (Ok(ending), stats),
         Err(error) => (Err(Failure::Connect(error)), Stats::default()),
     }
-}
-
-/// The command as root: sudo asks nothing, and gets the command as it is.
-fn as_root(command: &[String]) -> Result<Vec<String>, CliError> {
-    let sudo = ["sudo", "-n", "--"].map(str::to_owned);
-    let words = match command {
-        [line] => vec!["sh".to_owned(), "-c".to_owned(), line.clone()],
-        words => words.to_vec(),
-    };
-    let line: Vec<_> = sudo.into_iter().chain(words).collect();
-    quote::join(&line).map_err(CliError::usage)?;
-    Ok(line)
 }
 
 fn is_done(part: &Part) -> bool {
@@ -160,15 +155,5 @@ mod tests {
             "error: 3 of 4 hosts failed: b: cannot reach b; c: exit status 3; d: killed by SIGTERM\n"
         );
         assert!(super::error(&parts[..1]).is_none());
-    }
-
-    #[test]
-    fn sudo_gets_a_line_as_a_line_and_words_as_words() {
-        let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
-        let line = as_root(&words(&["id | cat"])).unwrap();
-        assert_eq!(line, words(&["sudo", "-n", "--", "sh", "-c", "id | cat"]));
-        let command = as_root(&words(&["ls", "-l", "a b"])).unwrap();
-        assert_eq!(command, words(&["sudo", "-n", "--", "ls", "-l", "a b"]));
-        assert_eq!(as_root(&words(&["a\0b"])).unwrap_err().kind, ExitCode::Usage);
     }
 }

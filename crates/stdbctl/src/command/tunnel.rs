@@ -40,7 +40,7 @@ pub(super) async fn run(args: TunnelArgs, console: &Console) -> Result<ExitCode,
     let host = only(&site)?;
     let far = far(host.settings.spacetimedb.listen);
     let place = places(&site, &args.ssh, &[], console).await?.pop().map(|(_, place)| place);
-    let Some(Place::Remote(options)) = place else { return Err(is_here(far)) };
+    let Some(Place::Remote(options, _)) = place else { return Err(is_here(far)) };
     // A port that is taken is found out before anything is connected to.
     let (listener, moved) = listen(args.port, far.port()).await?;
     let address = listener.local_addr().map_err(|error| no_port(far.port(), error))?;

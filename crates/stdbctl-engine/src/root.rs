@@ -1,0 +1,304 @@
+//! Becoming root on a host: by being root, with sudo, with sudo and a password, or with doas.
+//!
+//! Which way it goes is found out by the first script itself, at no cost where no password is needed. A host says
+//! under a nonce that it has become root before anything else that root says, and that it wants the password before it
+//! gets it: neither a prompt nor a message of the day is ever taken for that, and the password is never sent to
+//! something that did not ask for it. It goes to the host once a script, as the first line of standard input, to be
+//! seen in no list of processes, no environment and no file.
+
+mod line;
+mod password;
+mod refusal;
+mod threshold;
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tokio::sync::{mpsc, oneshot};
+
+pub use self::password::{PasswordSource, SudoPassword};
+pub use self::refusal::RootError;
+
+use self::line::{Door, Errand, line};
+use self::password::Attempt;
+use self::threshold::{KeyHolder, Threshold};
+use crate::dialogue::random_name;
+use crate::host::{BoxFuture, Ending, HostError, Output, Stdin};
+
+/// Those who wait for a person to type are heard of so often, or they would be given up.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
+
+/// What a line of the login user's shell reads.
+#[derive(Debug, Default)]
+pub struct Input {
+    /// The password of sudo, which comes first, as a line, once the host has asked for it. If the other end is dropped
+    /// it never will, and there is no input.
+    pub key: Option<oneshot::Receiver<SecretString>>,
+    /// What comes then.
+    pub pieces: Vec<Stdin>,
+}
+
+/// Somebody who has logged in to a host, and can start one line of its shell at a time.
+pub trait Login: Send + Sync {
+    /// The host, as messages call it.
+    fn host(&self) -> &str;
+
+    /// Starts a line, feeds it and sends what it writes to `output` until it has ended.
+    fn start<'a>(
+        &'a self,
+        line: &'a str,
+        input: Input,
+        output: mpsc::Sender<Output>,
+    ) -> BoxFuture<'a, Result<Ending, HostError>>;
+
+    /// A line that does what `line` does with this input, and needs none itself. None if there is no such line.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    fn carrying(&self, line: &str, input: &[u8]) -> Result<Option<String>, HostError> {
+        let _ = (line, input);
+        Ok(None)
+    }
+}
+
+/// How one host becomes root.
+#[derive(Debug, Default)]
+pub struct Root {
+    password: Option<Arc<SudoPassword>>,
+    nonce: OnceLock<String>,
+    way: Mutex<Way>,
+}
+
+/// What has been found out so far.
+#[derive(Debug, Clone, Default)]
+enum Way {
+    /// No password was needed.
+    #[default]
+    Open,
+    WithPassword,
+    Closed(RootError),
+}
+
+/// What is done as root, and what it reads.
+#[derive(Clone)]
+enum Task<'a> {
+    Run(Vec<Stdin>),
+    Look(Vec<u8>),
+    Command(&'a str),
+}
+
+impl Root {
+    /// `password` is what sudo gets if it wants one. Without, such a host is refused.
+    pub fn new(password: Option<Arc<SudoPassword>>) -> Self {
+        Self { password, ..Self::default() }
+    }
+
+    /// Runs a script as root: its length in bytes, a newline, the script, its payloads.
+    ///
+    /// # Errors
+    /// If it cannot be started; [`RootError`] is behind it if the host did not become root.
+    pub async fn run(
+        &self,
+        login: &dyn Login,
+        stdin: Vec<Stdin>,
+        output: mpsc::Sender<Output>,
+    ) -> Result<Ending, HostError> {
+        self.perform(login, Task::Run(stdin), output).await
+    }
+
+    /// The same for a script that holds nothing secret and reads no payloads.
+    ///
+    /// # Errors
+    /// As [`Root::run`].
+    pub async fn look(
+        &self,
+        login: &dyn Login,
+        script: Vec<u8>,
+        output: mpsc::Sender<Output>,
+    ) -> Result<Ending, HostError> {
+        self.perform(login, Task::Look(script), output).await
+    }
+
+    /// Runs a command as root, which reads nothing: its words, quoted for the login user's shell.
+    ///
+    /// # Errors
+    /// As [`Root::run`].
+    pub async fn command(
+        &self,
+        login: &dyn Login,
+        words: &str,
+        output: mpsc::Sender<Output>,
+    ) -> Result<Ending, HostError> {
+        self.perform(login, Task::Command(words), output).await
+    }
+
+    /// The line that the next [`Root::run`] starts, as far as is known.
+    ///
+    /// # Errors
+    /// If the system has no random numbers.
+    pub fn script_line(&self) -> Result<String, HostError> {
+        let door = match self.way() {
+            Way::WithPassword => Door::WithPassword,
+            Way::Open | Way::Closed(_) => Door::Open,
+        };
+        Ok(line(door, Errand::Script, self.nonce()?))
+    }
+
+    async fn perform(
+        &self,
+        login: &dyn Login,
+        task: Task<'_>,
+        output: mpsc::Sender<Output>,
+    ) -> Result<Ending, HostError> {
+        match self.way() {
+            Way::Closed(error) => return Err(error.into()),
+            Way::WithPassword => return self.perform_with_password(login, task, output).await,
+            Way::Open => {}
+        }
+        let mut threshold = Threshold::new(self.nonce()?, None);
+        let ending = match self.start(login, task.clone(), None, &output, &mut threshold, || ()).await? {
+            Ending::Status(status) if !threshold.is_passed() => status,
+            ending => return Ok(ending),
+        };
+        match (RootError::without_password(ending, &threshold.complaint()), &self.password) {
+            (RootError::PasswordNeeded, Some(_)) => {
+                self.found(Way::WithPassword);
+                task.again();
+                self.perform_with_password(login, task, output).await
+            }
+            (error, _) => Err(self.close(error)),
+        }
+    }
+
+    async fn perform_with_password(
+        &self,
+        login: &dyn Login,
+        task: Task<'_>,
+        output: mpsc::Sender<Output>,
+    ) -> Result<Ending, HostError> {
+        let mut attempt = self.attempt(login.host(), &output).await.map_err(|error| self.close(error))?;
+        let (hand, key) = oneshot::channel();
+        let holder: KeyHolder = (attempt.password.clone(), hand);
+        let mut threshold = Threshold::new(self.nonce()?, Some(holder));
+        let proven = || attempt.succeed();
+        match self.start(login, task, Some(key), &output, &mut threshold, proven).await? {
+            Ending::Status(_) if !threshold.is_passed() => {}
+            ending => return Ok(ending),
+        }
+        let error = RootError::with_password(&threshold.complaint());
+        if matches!(error, RootError::WrongPassword(_)) {
+            attempt.fail(login.host());
+        }
+        Err(self.close(error))
+    }
+
+    /// Waits for the password, and meanwhile says now and then that it does.
+    async fn attempt(&self, host: &str, output: &mpsc::Sender<Output>) -> Result<Attempt<'_>, RootError> {
+        let Some(password) = &self.password else { return Err(RootError::PasswordNeeded) };
+        let attempt = password.attempt(host);
+        tokio::pin!(attempt);
+        loop {
+            tokio::select! {
+                biased;
+                attempt = &mut attempt => return attempt,
+                () = tokio::time::sleep(SIGN_OF_LIFE) => drop(output.send(Output::Stderr(Vec::new())).await),
+            }
+        }
+    }
+
+    /// Starts the line, and passes on what comes once there is a root; `on_root` is called then.
+    async fn start(
+        &self,
+        login: &dyn Login,
+        task: Task<'_>,
+        key: Option<oneshot::Receiver<SecretString>>,
+        output: &mpsc::Sender<Output>,
+        threshold: &mut Threshold,
+        on_root: impl FnOnce(),
+    ) -> Result<Ending, HostError> {
+        let (line, input) = task.line(login, self.nonce()?, key)?;
+        let (sender, mut receiver) = mpsc::channel(16);
+        let listen = async {
+            let mut on_root = Some(on_root);
+            while let Some(piece) = receiver.recv().await {
+                let pieces = threshold.take(piece);
+                if threshold.is_passed()
+                    && let Some(on_root) = on_root.take()
+                {
+                    on_root();
+                }
+                pass_on(output, pieces).await;
+            }
+            pass_on(output, threshold.rest()).await;
+        };
+        let (ending, ()) = tokio::join!(login.start(&line, input, sender), listen);
+        ending
+    }
+
+    fn way(&self) -> Way {
+        self.way.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn found(&self, way: Way) {
+        *self.way.lock().unwrap_or_else(PoisonError::into_inner) = way;
+    }
+
+    /// Nothing will be tried again on a host that refused: it counts.
+    fn close(&self, error: RootError) -> HostError {
+        self.found(Way::Closed(error.clone()));
+        error.into()
+    }
+
+    /// One for all lines, so that one can be started before it is known what it will read.
+    fn nonce(&self) -> Result<&str, HostError> {
+        if self.nonce.get().is_none() {
+            let nonce = random_name().map_err(|failure| HostError::new(failure.to_string()))?;
+            drop(self.nonce.set(nonce));
+        }
+        Ok(self.nonce.get().map_or("", String::as_str))
+    }
+}
+
+/// A reader that went away does not end a script.
+async fn pass_on(output: &mpsc::Sender<Output>, pieces: Vec<Output>) {
+    for piece in pieces {
+        drop(output.send(piece).await);
+    }
+}
+
+impl Task<'_> {
+    /// The line that does it, and what that reads.
+    fn line(
+        self,
+        login: &dyn Login,
+        nonce: &str,
+        key: Option<oneshot::Receiver<SecretString>>,
+    ) -> Result<(String, Input), HostError> {
+        let door = if key.is_some() { Door::WithPassword } else { Door::Open };
+        let (line, pieces) = match self {
+            Self::Run(pieces) => (line(door, Errand::Script, nonce), pieces),
+            Self::Command(words) => (line(door, Errand::Command(words), nonce), Vec::new()),
+            Self::Look(script) => {
+                let line = line(door, Errand::Script, nonce);
+                let carrying = if key.is_none() { login.carrying(&line, &script)? } else { None };
+                match carrying {
+                    Some(line) => (line, Vec::new()),
+                    None => (line, vec![Stdin::Bytes(script)]),
+                }
+            }
+        };
+        Ok((line, Input { key, pieces }))
+    }
+
+    /// What was sent to somebody who did not read it does not count.
+    fn again(&self) {
+        if let Self::Run(pieces) = self {
+            for piece in pieces {
+                if let Stdin::File { sent, .. } = piece {
+                    sent.restart();
+                }
+            }
+        }
+    }
+}

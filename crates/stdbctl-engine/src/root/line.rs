@@ -1,0 +1,59 @@
+//! The lines that the login user's shell is given, to make a script or a command run as root.
+//!
+//! Each is understood alike by sh, bash, fish and csh and holds nothing that is secret. `$1` of what becomes root is
+//! `$SSH_CONNECTION`, which sudo would have dropped, and `$2` the nonce.
+
+/// As root already, through `sudo -n`, or through `doas -n` where sudo is missing or wants a password.
+///
+/// Nothing waits for what becomes root, so that a signal which ends it is seen as such. If all refuse, the last one
+/// says so on standard error and has not read a byte.
+const OPEN: &str = concat!(
+    r#"sh -c 'test "$(id -u)" = 0 && exec sh -c "$0" stdbctl "$SSH_CONNECTION" "$@"; "#,
+    r"export LC_ALL=C; w=sudo; ",
+    r"if command -v doas >/dev/null; then if sudo -n sh -c : </dev/null 2>/dev/null; then :; ",
+    r#"elif doas -n sh -c : </dev/null 2>/dev/null || test -z "$(command -v sudo)"; then w=doas; fi; fi; "#,
+    r#"exec "$w" -n sh -c "$0" stdbctl "$SSH_CONNECTION" "$@"'"#
+);
+
+/// Through sudo with a password, for which it asks under the nonce: the first line of its input.
+///
+/// sh reads that line whether sudo wants it or not. sudo gets it through a pipe with nothing behind it: a wrong
+/// password is tried once, and one that sudo does not want is read by nobody. What becomes root opens the input
+/// itself where sh left off, because sudo closes every descriptor that could carry it.
+const WITH_PASSWORD: &str = concat!(
+    r#"sh -c 'export LC_ALL=C; echo "@$1 ask"; IFS= read -r p || exit 1; printf "%s\n" "$p" | "#,
+    r#"sudo -S -p "" sh -c "exec </proc/$$/fd/0; $0" stdbctl "$SSH_CONNECTION" "$@"'"#
+);
+
+/// Reads a script: its length in bytes, a newline, the script. Payloads are left for the script to read.
+const SCRIPT: &str = r#"'echo "@$2 root"; IFS= read -r n; s=$(head -c "$n"); eval "$s"'"#;
+/// Becomes the command in the words behind the nonce, in the language that the login user had before sudo's words
+/// were to be in English.
+const COMMAND: &str = r#"'echo "@$2 root"; unset LC_ALL; shift 2; exec "$@"'"#;
+
+/// Which of the ways to become root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Door {
+    Open,
+    WithPassword,
+}
+
+/// What is done as root.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Errand<'a> {
+    Script,
+    /// The words of a command, quoted for the login shell.
+    Command(&'a str),
+}
+
+/// The line for the login shell.
+pub(super) fn line(door: Door, errand: Errand<'_>, nonce: &str) -> String {
+    let door = match door {
+        Door::Open => OPEN,
+        Door::WithPassword => WITH_PASSWORD,
+    };
+    match errand {
+        Errand::Script => format!("{door} {SCRIPT} {nonce}"),
+        Errand::Command(words) => format!("{door} {COMMAND} {nonce} {words}"),
+    }
+}

@@ -1,0 +1,175 @@
+//! Why a host did not become root, and what the operator can do about it.
+
+use crate::host::HostError;
+
+/// Why a host did not become root. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RootError {
+    /// sudo wants a password, and nobody is there to give it.
+    #[error("sudo wants a password, and nobody can be asked for it")]
+    PasswordNeeded,
+    /// The password could not be had, for this reason.
+    #[error("there is no password for sudo: {0}")]
+    NoPassword(String),
+    /// sudo did not accept the password; its last words, if it said more than that.
+    #[error("sudo did not accept the password{}", more(.0))]
+    WrongPassword(String),
+    /// Another host did not accept the password, so this one was not bothered with it.
+    #[error("the password for sudo was not tried here, as {0} did not accept it")]
+    NotTried(String),
+    /// sudo works only on a terminal.
+    #[error("sudo wants a terminal (requiretty)")]
+    TerminalNeeded,
+    /// doas wants a password, which it takes from a terminal only.
+    #[error("doas wants a password")]
+    DoasPassword,
+    /// There is neither sudo nor doas.
+    #[error("the login user is not root, and there is neither sudo nor doas")]
+    NoSudo,
+    /// Neither wants this user to be root; the last words of who was asked.
+    #[error("{}", refusal(.0))]
+    Refused(String),
+}
+
+fn more(words: &str) -> String {
+    if words.is_empty() { String::new() } else { format!(": {words}") }
+}
+
+impl RootError {
+    /// What the operator can try, one sentence each.
+    pub fn hints(&self) -> Vec<String> {
+        let hint = match self {
+            Self::PasswordNeeded => {
+                "run it on a terminal, which is then asked, name a file that holds the password \
+                 with --sudo-password-file, or give the login user passwordless sudo: \
+                 `USER ALL=(ALL) NOPASSWD: ALL` in a file of its own below /etc/sudoers.d"
+            }
+            Self::NoPassword(_) => "nothing was changed; run again and give it, or log in as root",
+            Self::WrongPassword(_) => {
+                "nothing was changed, and it was tried once; before you run again, make sure that the account \
+                 is not locked (`faillock --user USER` on the host)"
+            }
+            Self::NotTried(_) => {
+                "run again with the right password, and hosts with different passwords one by one (--limit, --host)"
+            }
+            Self::TerminalNeeded => {
+                "log in as root, or put `Defaults:USER !requiretty` into a file of its own below /etc/sudoers.d"
+            }
+            Self::DoasPassword => "put `permit nopass USER` into the host's doas.conf, or log in as root",
+            Self::NoSudo => "log in as root, or install sudo on the host",
+            Self::Refused(_) => {
+                "log in as root, or let the login user become root: \
+                 `USER ALL=(ALL) ALL` in a file of its own below /etc/sudoers.d"
+            }
+        };
+        vec![hint.to_owned()]
+    }
+
+    /// Whether this is why a script was not run.
+    pub fn is_behind(error: &HostError) -> bool {
+        error.source.as_ref().is_some_and(|source| source.is::<Self>())
+    }
+
+    /// Why nobody has become root without a password. `words` is what was said, in English.
+    pub(super) fn without_password(status: u32, words: &str) -> Self {
+        let last = last_line(words);
+        let lower = last.to_lowercase();
+        if words.contains("must have a tty") {
+            return Self::TerminalNeeded;
+        }
+        // What a shell exits with that finds no program of the name.
+        if status == 127 {
+            return Self::NoSudo;
+        }
+        // sudo: "a password is required"; sudo-rs: "interactive authentication is required"; doas in capitals.
+        match lower.contains("password") || lower.contains("authentication") {
+            true if lower.starts_with("doas") => Self::DoasPassword,
+            true => Self::PasswordNeeded,
+            false => Self::Refused(last.to_owned()),
+        }
+    }
+
+    /// Why nobody has become root though there was a password.
+    pub(super) fn with_password(words: &str) -> Self {
+        // In the words of sudo and of sudo-rs. What sudo may not do at all it says in others, and last.
+        const WRONG: [&str; 5] = [
+            "incorrect password",
+            "try again",
+            "incorrect authentication",
+            "authentication failed",
+            "no password was provided",
+        ];
+        let wrong = |line: &&str| WRONG.iter().any(|words| line.to_lowercase().contains(words));
+        if words.contains("must have a tty") {
+            return Self::TerminalNeeded;
+        }
+        if !words.lines().any(|line| wrong(&line)) {
+            return Self::Refused(last_line(words).to_owned());
+        }
+        let own = words.lines().rev().find(|line| line.to_lowercase().contains("lock"));
+        Self::WrongPassword(own.unwrap_or_default().trim().to_owned())
+    }
+}
+
+fn last_line(words: &str) -> &str {
+    words.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default()
+}
+
+fn refusal(words: &str) -> &str {
+    if words.is_empty() { "sudo refused without a word" } else { words }
+}
+
+impl From<RootError> for HostError {
+    fn from(error: RootError) -> Self {
+        Self { message: "cannot become root".to_owned(), hints: error.hints(), source: Some(Box::new(error)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_is_known_by_what_was_said() {
+        let table = [
+            (1, "mesg: no tty\nsudo: a password is required\n", RootError::PasswordNeeded),
+            (1, "sudo: interactive authentication is required", RootError::PasswordNeeded),
+            (1, "sudo: sorry, you must have a tty to run sudo", RootError::TerminalNeeded),
+            (127, "sh: 1: exec: sudo: not found", RootError::NoSudo),
+            (1, "doas: Authentication required", RootError::DoasPassword),
+            (
+                1,
+                "sudo: I'm sorry ubuntu. I'm afraid I can't do that",
+                RootError::Refused("sudo: I'm sorry ubuntu. I'm afraid I can't do that".to_owned()),
+            ),
+            (1, "", RootError::Refused(String::new())),
+        ];
+        for (status, words, expected) in table {
+            assert_eq!(RootError::without_password(status, words), expected, "{words}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_password_is_told_from_a_right_one_that_opens_nothing() {
+        let wrong = RootError::WrongPassword(String::new());
+        let table = [
+            (
+                "Sorry, try again.\n\nsudo: no password was provided\nsudo: 1 incorrect password attempt",
+                wrong.clone(),
+            ),
+            ("sudo: Authentication failed, try again.\nsudo: no authentication tokens", wrong),
+            (
+                "The account is locked due to 3 failed logins.\nsudo: 1 incorrect password attempt",
+                RootError::WrongPassword("The account is locked due to 3 failed logins.".to_owned()),
+            ),
+            (
+                "ubuntu is not in the sudoers file.",
+                RootError::Refused("ubuntu is not in the sudoers file.".to_owned()),
+            ),
+        ];
+        for (words, expected) in table {
+            assert_eq!(RootError::with_password(words), expected, "{words}");
+        }
+    }
+}

@@ -1,0 +1,51 @@
+#!/bin/sh
+# Behaves as sudo does, as far as stdbctl meets it. Beside it: `sudo-is`, what it is to do; `password`; `tried`, what it
+# was given.
+here=${0%/*}
+ask=y
+while :; do
+  case $1 in
+    -n) ask='' && shift ;;
+    -S) shift ;;
+    -p) shift 2 ;;
+    *) break ;;
+  esac
+done
+# It lets nothing through but the three standard streams.
+exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
+say() { echo "$*" >&2; }
+check() {
+  say 'We trust you have received the usual lecture.'
+  tries=0
+  while IFS= read -r given; do
+    printf '%s\n' "$given" >>"$here/tried"
+    [ "$given" != "$(cat "$here/password")" ] || return 0
+    tries=$((tries + 1))
+    [ "$tries" -lt 3 ] || break
+    say 'Sorry, try again.'
+  done
+  [ "$tries" -eq 3 ] || say 'sudo: no password was provided'
+  say "sudo: $tries incorrect password attempt"
+  exit 1
+}
+case $(cat "$here/sudo-is") in
+  open) ;;
+  cached) [ -n "$ask" ] || { say 'sudo: a password is required'; exit 1; } ;;
+  locked)
+    [ -n "$ask" ] || { say 'sudo: a password is required'; exit 1; }
+    check
+    ;;
+  rust)
+    [ -n "$ask" ] || { say 'sudo: interactive authentication is required'; exit 1; }
+    printf '[sudo: authenticate] Password: ' >&2
+    check
+    ;;
+  strict)
+    [ -n "$ask" ] || { say 'sudo: a password is required'; exit 1; }
+    check
+    say 'ada is not in the sudoers file.'
+    exit 1
+    ;;
+  tty) say 'sudo: sorry, you must have a tty to run sudo' && exit 1 ;;
+esac
+exec "$@"

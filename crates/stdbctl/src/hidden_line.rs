@@ -1,0 +1,130 @@
+//! A line typed on the terminal that nobody sees: a password.
+
+use std::io;
+use std::os::fd::AsFd as _;
+
+use rustix::process::{Signal, getpid, kill_process};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use secrecy::SecretString;
+use secrecy::zeroize::Zeroizing;
+
+/// Longer than any password; what holds it never grows, because what it grew out of would not be zeroised.
+const LONGEST: usize = 1024;
+
+const CTRL_C: u8 = 3;
+const CTRL_D: u8 = 4;
+const CTRL_U: u8 = 21;
+const BACKSPACE: [u8; 2] = [8, 127];
+
+/// The terminal without echo, until this is dropped. Keys that would signal are ours to read: a run that was
+/// interrupted by one would leave the terminal without echo.
+struct Hidden {
+    before: Termios,
+}
+
+/// What a key made of the line.
+#[derive(Debug, PartialEq, Eq)]
+enum Typed {
+    More,
+    Done,
+    GivenUp,
+    Interrupted,
+}
+
+/// Reads a line from the terminal on standard input, with nothing shown of it. Blocks.
+///
+/// # Errors
+/// If standard input is no terminal or fails, the line is no text or too long, or it was not finished: Ctrl-C, which
+/// interrupts the run as ever, or Ctrl-D.
+pub(crate) fn read() -> io::Result<SecretString> {
+    let hidden = Hidden::new()?;
+    let mut line = Zeroizing::new(Vec::with_capacity(LONGEST));
+    let typed = loop {
+        // One byte at a time: nothing of it stays in a buffer of the standard library.
+        let mut byte = Zeroizing::new([0_u8]);
+        let count = rustix::io::read(io::stdin().as_fd(), byte.as_mut_slice())?;
+        let [key] = *byte;
+        let typed = if count == 0 { Typed::GivenUp } else { take(&mut line, key) };
+        if typed != Typed::More {
+            break typed;
+        }
+    };
+    drop(hidden);
+    match typed {
+        Typed::Interrupted => {
+            kill_process(getpid(), Signal::INT)?;
+            Err(io::ErrorKind::Interrupted.into())
+        }
+        Typed::GivenUp => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "none was typed")),
+        Typed::More | Typed::Done if line.len() >= LONGEST => {
+            Err(io::Error::new(io::ErrorKind::InvalidData, "it is too long"))
+        }
+        Typed::More | Typed::Done => {
+            let text = std::str::from_utf8(&line).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+            Ok(SecretString::from(text))
+        }
+    }
+}
+
+fn take(line: &mut Vec<u8>, byte: u8) -> Typed {
+    match byte {
+        b'\r' | b'\n' => return Typed::Done,
+        CTRL_C => return Typed::Interrupted,
+        CTRL_D if line.is_empty() => return Typed::GivenUp,
+        CTRL_D => {}
+        CTRL_U => line.clear(),
+        byte if BACKSPACE.contains(&byte) => {
+            // The rest of a character, and then its beginning.
+            while line.pop().is_some_and(|byte| byte & 0b1100_0000 == 0b1000_0000) {}
+        }
+        byte if line.len() < LONGEST => line.push(byte),
+        _ => {}
+    }
+    Typed::More
+}
+
+impl Hidden {
+    fn new() -> io::Result<Self> {
+        let stdin = io::stdin();
+        let before = tcgetattr(stdin.as_fd())?;
+        let mut hidden = before.clone();
+        hidden.local_modes -= LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON | LocalModes::ISIG;
+        tcsetattr(stdin.as_fd(), OptionalActions::Flush, &hidden)?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        // A terminal that is gone has no echo.
+        tcsetattr(io::stdin().as_fd(), OptionalActions::Flush, &self.before).ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(keys: &[u8]) -> (Vec<u8>, Typed) {
+        let mut line = Vec::with_capacity(LONGEST);
+        for &key in keys {
+            match take(&mut line, key) {
+                Typed::More => {}
+                typed => return (line, typed),
+            }
+        }
+        (line, Typed::More)
+    }
+
+    #[test]
+    fn keys_make_a_line() {
+        assert_eq!(typed(b"pass word\r"), (b"pass word".to_vec(), Typed::Done));
+        assert_eq!(typed("aä\u{7f}b\u{8}\u{8}\u{8}c\n".as_bytes()), (b"c".to_vec(), Typed::Done));
+        assert_eq!(typed(b"wrong\x15right\n"), (b"right".to_vec(), Typed::Done));
+        assert_eq!(typed(b"half\x04").1, Typed::More);
+        assert_eq!(typed(b"\x04").1, Typed::GivenUp);
+        assert_eq!(typed(b"half\x03").1, Typed::Interrupted);
+        let (line, _) = typed(&[b'x'; 2 * LONGEST]);
+        assert_eq!((line.len(), line.capacity()), (LONGEST, LONGEST));
+    }
+}
