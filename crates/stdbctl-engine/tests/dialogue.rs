@@ -61,6 +61,16 @@ async fn what_takes_long_is_heard_of_and_its_status_and_input_are_handed_on() {
 }
 
 #[tokio::test]
+async fn what_is_killed_has_ended() {
+    for host in shells() {
+        let script = "dies() { kill -KILL \"$(exec sh -c 'echo $PPID')\"; sleep 60; }\n\
+                      main() { ticking dies; tell status \"$?\"; ticking true; tell next \"$?\"; }";
+        let records = dialogue::change(&host, ADA, script, Vec::new(), |_| ()).await.unwrap();
+        assert_eq!((texts(&records, "status"), texts(&records, "next")), (vec!["137"], vec!["0"]));
+    }
+}
+
+#[tokio::test]
 async fn of_two_changes_at_once_the_second_is_told_who_holds_the_host() {
     let host = Arc::new(Sandbox::new());
     let gate = host.directory.path().join("gate");

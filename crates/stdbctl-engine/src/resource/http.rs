@@ -35,7 +35,7 @@ fn default_within() -> u32 {
 impl Http {
     /// A piece of sh that prints the status the address answers with.
     fn ask(&self) -> String {
-        format!("curl -s -o /dev/null -m 5 -w '%{{http_code}}' -- {}", quote(&self.url))
+        format!("curl -s --noproxy '*' -o /dev/null -m 5 -w '%{{http_code}}' -- {}", quote(&self.url))
     }
 }
 

@@ -15,16 +15,23 @@ change() {
 ticking() {
   [ -p "$run/news" ] || mkfifo -m 600 "$run/news"
   exec 3<>"$run/news" 4<&0
+  turn=$((${turn:-0} + 1))
   {
     "$@"
-    echo "ended $?" >&3
+    echo "ended $turn $?" >&3
   } <&4 4<&- &
+  worker=$!
   (while kill -0 $$ && sleep 1; do echo tick >&3; done) </dev/null >/dev/null 2>&1 4<&- 9>&- &
   ticker=$!
-  while read -r what status <&3; do
+  while read -r what whose status <&3; do
     case $what in
-      ended) break ;;
-      tick) tell tick '' ;;
+      # What an earlier turn has left over is not the end of this one.
+      ended) [ "$whose" != "$turn" ] || break ;;
+      tick)
+        tell tick ''
+        # Killed, it could not say so itself. What it has said before it ended comes first.
+        kill -0 "$worker" 2>/dev/null || echo "ended $turn 137" >&3
+        ;;
     esac
   done
   kill "$ticker" 2>/dev/null
