@@ -1,0 +1,70 @@
+//! A terminal with `stdbctl` on it: what is shown is read, keys are pressed.
+
+use std::io::{Read as _, Write as _};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use stdbctl_tests::deadline::wait_for;
+use stdbctl_tests::operator::Operator;
+
+/// Longer than a login takes on a busy machine.
+const LIMIT: Duration = Duration::from_secs(60);
+
+pub(crate) struct Terminal {
+    script: Child,
+    keys: ChildStdin,
+    shown: Arc<Mutex<String>>,
+    reader: JoinHandle<()>,
+}
+
+impl Terminal {
+    /// Starts it there. `script`, of util-linux, makes the terminal.
+    pub(crate) fn start(operator: &Operator, arguments: &[String]) -> Self {
+        let command = operator.command(arguments);
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        let quoted = words.map(|word| format!("'{}'", word.to_str().unwrap().replace('\'', r"'\''")));
+        let line = quoted.collect::<Vec<_>>().join(" ");
+        let mut script = Command::new("script")
+            .args(["-qefc", &line, "/dev/null"])
+            .env_clear()
+            .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))))
+            .envs([("TERM", "xterm"), ("SHELL", "/bin/sh")])
+            .current_dir(operator.home())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let (keys, mut screen) = (script.stdin.take().unwrap(), script.stdout.take().unwrap());
+        let shown = Arc::new(Mutex::new(String::new()));
+        let held = Arc::clone(&shown);
+        let reader = std::thread::spawn(move || {
+            let mut buffer = [0; 1024];
+            while let Ok(count @ 1..) = screen.read(&mut buffer) {
+                held.lock().unwrap().push_str(&String::from_utf8_lossy(buffer.get(..count).unwrap()));
+            }
+        });
+        Self { script, keys, shown, reader }
+    }
+
+    /// Waits until this has been shown.
+    pub(crate) fn shows(&self, text: &str) {
+        wait_for(text, LIMIT, || self.shown.lock().unwrap().contains(text).then_some(()));
+    }
+
+    /// Presses these keys.
+    pub(crate) fn press(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).unwrap();
+        self.keys.flush().unwrap();
+    }
+
+    /// Waits for the end: the exit code, and all that was shown.
+    pub(crate) fn end(mut self) -> (i32, String) {
+        let status = wait_for("its end", LIMIT, || self.script.try_wait().unwrap());
+        self.reader.join().unwrap();
+        let shown = self.shown.lock().unwrap().clone();
+        (status.code().unwrap_or_default(), shown)
+    }
+}
