@@ -93,11 +93,12 @@ impl RootError {
     /// Why nobody has become root though there was a password.
     pub(super) fn with_password(words: &str) -> Self {
         // In the words of sudo and of sudo-rs. What sudo may not do at all it says in others, and last.
-        const WRONG: [&str; 5] = [
+        const WRONG: [&str; 6] = [
             "incorrect password",
             "try again",
             "incorrect authentication",
             "authentication failed",
+            "pam error",
             "no password was provided",
         ];
         let wrong = |line: &&str| WRONG.iter().any(|words| line.to_lowercase().contains(words));
@@ -107,7 +108,7 @@ impl RootError {
         if !words.lines().any(|line| wrong(&line)) {
             return Self::Refused(last_line(words).to_owned());
         }
-        let own = words.lines().rev().find(|line| line.to_lowercase().contains("lock"));
+        let own = words.lines().rev().find(|line| ["lock", "PAM"].iter().any(|word| line.contains(word)));
         Self::WrongPassword(own.unwrap_or_default().trim().to_owned())
     }
 }
@@ -158,10 +159,17 @@ mod tests {
                 "Sorry, try again.\n\nsudo: no password was provided\nsudo: 1 incorrect password attempt",
                 wrong.clone(),
             ),
-            ("sudo: Authentication failed, try again.\nsudo: no authentication tokens", wrong),
+            (
+                "sudo: Authentication failed, try again.\nsudo: Authentication required but not attempted",
+                wrong,
+            ),
             (
                 "The account is locked due to 3 failed logins.\nsudo: 1 incorrect password attempt",
                 RootError::WrongPassword("The account is locked due to 3 failed logins.".to_owned()),
+            ),
+            (
+                "sudo: PAM error: Permission denied",
+                RootError::WrongPassword("sudo: PAM error: Permission denied".to_owned()),
             ),
             (
                 "ubuntu is not in the sudoers file.",
