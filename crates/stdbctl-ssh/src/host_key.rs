@@ -222,6 +222,7 @@ impl HostKeyCheck {
         Preferred {
             key: key.into(),
             host_key_certificates: host_key_certificates.into(),
+            cipher: crate::cipher::preferred(),
             ..Preferred::DEFAULT
         }
     }

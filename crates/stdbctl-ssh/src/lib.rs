@@ -22,6 +22,7 @@
 mod agent;
 mod auth;
 mod certificate;
+mod cipher;
 mod client;
 mod command;
 mod connect;
@@ -42,6 +43,7 @@ mod session;
 pub mod ssh_config;
 mod target;
 mod tcp;
+mod transfer;
 
 pub use certificate::CertificateFault;
 pub use command::{Chunk, Ending};
@@ -55,3 +57,4 @@ pub use printable::printable;
 pub use route::Route;
 pub use session::Session;
 pub use target::{DEFAULT_PORT, Target, TargetError};
+pub use transfer::{Progress, TransferError, TransferOptions, Transferred, Watch, pull, push};

@@ -4,6 +4,8 @@ mod db;
 mod identity;
 mod init;
 mod publish;
+mod pull;
+mod push;
 mod server_add;
 mod tunnel;
 
@@ -21,6 +23,8 @@ pub(crate) use db::{
 pub(crate) use identity::IdentityArgs;
 pub(crate) use init::{InitArgs, Starter};
 pub(crate) use publish::{CheckArgs, ConsentArgs, PublishArgs, RollbackArgs};
+pub(crate) use pull::PullArgs;
+pub(crate) use push::PushArgs;
 pub(crate) use server_add::ServerAddArgs;
 pub(crate) use tunnel::TunnelArgs;
 
@@ -67,6 +71,19 @@ pub(crate) enum Verb {
     /// Runs as the login user. One argument is a line for the shell of that user; several are one command and
     /// its arguments, handed over exactly as they are.
     Exec(ExecArgs),
+    /// Copy a file or directory to all hosts; goes on where it was cut off
+    ///
+    /// REMOTE is the new name of LOCAL; with a / at its end, the directory to put it into. Each file is checked by
+    /// its sha256 and put in its place at once and whole; what is there already is not sent again. A file that is
+    /// there keeps its mode and owner, a new one gets the mode of the local one. A directory is merged into one that
+    /// is there, and nothing in it is deleted. Links inside a directory are copied as links, LOCAL and REMOTE
+    /// themselves are followed; devices, sockets and pipes are left out.
+    Push(PushArgs),
+    /// Copy a file or directory from hosts; goes on where it was cut off
+    ///
+    /// LOCAL is the new name of REMOTE; with a / at its end, the directory to put it into. From several hosts it
+    /// goes into a directory of the host's name: LOCAL/HOST/. The rest is as with push.
+    Pull(PullArgs),
     /// Show who owns a host's databases, and repair what proves it
     ///
     /// Every host has one identity that owns what stdbctl publishes. Its token is signed on the host with the

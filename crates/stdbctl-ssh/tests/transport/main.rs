@@ -20,3 +20,4 @@ mod matrix;
 mod proxy;
 mod round_trips;
 mod sshd;
+mod transfer;

@@ -3,7 +3,8 @@
 use tokio::runtime::{Builder, Runtime};
 
 use super::{
-    completions, db, deploy, exec, identity, init, man, plan, publish, server_add, settings, tunnel, verify,
+    completions, db, deploy, exec, identity, init, man, plan, publish, pull, push, server_add, settings,
+    transfer, tunnel, verify,
 };
 use crate::cli::Verb;
 use crate::console::Console;
@@ -23,6 +24,8 @@ pub(crate) fn run(verb: Verb, console: &Console) -> Result<ExitCode, CliError> {
         Verb::Verify(args) => block_on(verify::run(args, console)),
         Verb::Db(args) => block_on(db::run(args, console)),
         Verb::Exec(args) => block_on(exec::run(args, console)).map_err(exec::cut_off),
+        Verb::Push(args) => block_on(push::run(args, console)).map_err(transfer::cut_off),
+        Verb::Pull(args) => block_on(pull::run(args, console)).map_err(transfer::cut_off),
         Verb::Identity(args) => block_on(identity::run(args, console)),
         Verb::Tunnel(args) => block_on(tunnel::run(args, console)),
         Verb::ServerAdd(args) => server_add::run(args, console),

@@ -20,5 +20,6 @@ pub(crate) mod style;
 pub(crate) mod table;
 #[cfg(test)]
 mod tests;
+pub(crate) mod transfer;
 
 pub(crate) use self::reporter::{Reporter, Writer};

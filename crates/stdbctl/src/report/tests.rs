@@ -242,10 +242,11 @@ fn the_committed_schema_of_events_is_true() {
     enum AnyEvent {
         Run(Event),
         Exec(super::exec::ExecEvent),
+        Transfer(super::transfer::TransferEvent),
     }
     let mut schema = schemars::schema_for!(AnyEvent).to_value();
     schema["title"] =
-        "An event of a run of stdbctl: a line of `deploy`, `publish` or `exec` with `--output json`".into();
+        "An event of a run of stdbctl: a line of `deploy`, `publish`, `exec`, `push` or `pull` with `--output json`".into();
     let fresh = format!("{}\n", serde_json::to_string_pretty(&schema).unwrap());
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/events.schema.json");
     if std::env::var_os("STDBCTL_WRITE_SCHEMA").is_some() {

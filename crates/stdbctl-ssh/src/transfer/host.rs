@@ -1,0 +1,106 @@
+//! The script that does the host's part, and the one line that carries it there.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::error::TransferError;
+use super::name;
+use super::talk::{Deaf, Hearing, Saying, Talk};
+use super::{SMALL, Side};
+use crate::quote::quote;
+
+const SCRIPT: &str = include_str!("host.sh");
+/// Every login shell reads it alike, csh included: no newline, and no word that is too long. The script comes in
+/// its arguments, because input would cost a round trip, and because input is for content. Nothing in it is secret.
+const RUN: &str = r#"'s=$(for w; do printf %s "$w"; done | base64 -d); eval "$s"'"#;
+const AS_USER: &str = "sh -c ";
+const AS_ROOT: &str =
+    r#"sh -c 'test "$(id -u)" = 0 && exec sh -c "$0" stdbctl "$@"; exec sudo -n sh -c "$0" stdbctl "$@"' "#;
+/// Old csh knows no longer words.
+const LONGEST_WORD: usize = 900;
+
+/// What the script is to do.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Order<'a> {
+    pub(super) verb: &'static str,
+    /// The path in question.
+    pub(super) path: &'a str,
+    /// Names the file that grows; empty for what is done at once.
+    pub(super) key: &'a str,
+    pub(super) size: u64,
+    /// In octal.
+    pub(super) mode: u32,
+}
+
+impl<'a> Order<'a> {
+    pub(super) fn new(verb: &'static str, path: &'a str) -> Self {
+        Self { verb, path, key: "", size: 0, mode: 0 }
+    }
+
+    fn line(&self, nonce: &str, sudo: bool) -> Result<String, TransferError> {
+        let Self { verb, path, key, size, mode } = self;
+        let key = if key.is_empty() { nonce } else { key };
+        let (path, block) = (quote(path)?, super::blocks::SIZE);
+        let program = format!(
+            "verb={verb} nonce={nonce} path={path} key={key} block={block} size={size} mode={mode:o} small={SMALL}\n\
+             {SCRIPT}"
+        );
+        let program = STANDARD.encode(program);
+        let mut line = if sudo { format!("{AS_ROOT}{RUN}") } else { format!("{AS_USER}{RUN} stdbctl") };
+        let mut rest = program.as_str();
+        while !rest.is_empty() {
+            let (word, after) = rest.split_at(LONGEST_WORD.min(rest.len()));
+            line.push(' ');
+            line.push_str(word);
+            rest = after;
+        }
+        Ok(line)
+    }
+}
+
+impl Side<'_> {
+    /// Has the host do something, speaks to it and listens.
+    pub(super) async fn talk<T, S, H>(
+        &self,
+        order: Order<'_>,
+        say: impl FnOnce(Saying) -> S,
+        hear: impl FnOnce(Hearing) -> H,
+    ) -> Result<T, TransferError>
+    where
+        S: Future<Output = Result<Result<(), Deaf>, TransferError>>,
+        H: Future<Output = (Hearing, Result<T, TransferError>)>,
+    {
+        let nonce = name::nonce();
+        let command = order.line(&nonce, self.sudo)?;
+        let talk = Talk {
+            session: self.session,
+            command: &command,
+            nonce: &nonce,
+            path: order.path,
+            sudo: self.sudo,
+        };
+        talk.run(say, hear).await
+    }
+
+    /// Has the host do something that needs no input, and gives its answer back in lines.
+    pub(super) async fn ask(&self, order: Order<'_>) -> Result<Vec<String>, TransferError> {
+        let hear = async |mut hearing: Hearing| {
+            let mut lines = Vec::new();
+            let heard = loop {
+                match hearing.line().await {
+                    Ok(Some(line)) => lines.push(line),
+                    Ok(None) => break Ok(lines),
+                    Err(error) => break Err(error),
+                }
+            };
+            (hearing, heard)
+        };
+        self.talk(order, silent, hear).await
+    }
+}
+
+/// Says nothing.
+pub(super) async fn silent(saying: Saying) -> Result<Result<(), Deaf>, TransferError> {
+    drop(saying);
+    Ok(Ok(()))
+}

@@ -1,0 +1,241 @@
+# What runs on the host for a push or a pull. In front of it stand the values of: verb, nonce, path, key, block, size,
+# mode, small. Numbers that it exits with: 71 a directory, 72 no file, 73 no space, 74 the source changes, 75 damaged.
+# shellcheck shell=sh disable=SC2154
+set -eu
+umask 077
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
+export PATH LC_ALL
+part=''
+printf '\n%s\n' "$nonce" >&2
+printf '\n%s\n' "$nonce"
+exec 3>&1
+
+# The name that comes as $1, in `name`: what is not harmless in it comes as \0ooo.
+decode() {
+  name=$(printf '%bx' "$1")
+  name=${name%x}
+}
+
+# Where the file $1 is in truth, and where its new content grows.
+locate() {
+  target=$1
+  if [ -h "$target" ]; then
+    target=$(readlink -nf "$target" && printf x)
+    target=${target%x}
+  fi
+  check
+  part=${target%/*}/.stdbctl-$key.part
+}
+
+check() {
+  if [ -d "$target" ] && [ ! -h "$target" ]; then exit 71; fi
+  if [ -e "$target" ] && [ ! -f "$target" ] && [ ! -h "$target" ]; then exit 72; fi
+}
+
+# Is there room, and what is there already? What nobody went on with for a week goes.
+look() {
+  locate "$path"
+  now=$(date +%s)
+  for old in "${part%/*}"/.stdbctl-*.part; do
+    if [ -f "$old" ] && [ ! -h "$old" ] && [ "$((now - $(stat -c %Y "$old")))" -gt 604800 ]; then
+      rm -f "$old"
+    fi
+  done
+  # Another's file, or a link to one, is not written to.
+  if [ -h "$part" ] || { [ -e "$part" ] && [ ! -O "$part" ]; }; then rm -f "$part"; fi
+  touch "$part"
+  free=$(df --output=avail -B1 "$part" | tail -n 1)
+  free=$((free + $(stat -c '%b * %B' "$part")))
+  if [ "$free" -lt "$size" ]; then
+    [ -s "$part" ] || rm -f "$part"
+    printf '%s bytes are free there, and %s are needed\n' "$free" "$size" >&2
+    exit 73
+  fi
+  [ ! -f "$target" ] || printf 'target %s\n' "$(stat -c %s "$target")"
+  printf 'part %s\n' "$(stat -c %s "$part")"
+}
+
+# The new file in the place of the old one, with its owner and mode; where there was none, with mode $1.
+adopt() {
+  if [ -f "$target" ] && [ ! -h "$target" ]; then
+    chown --reference="$target" "$part" 2>/dev/null || chgrp --reference="$target" "$part" 2>/dev/null || :
+    chmod --reference="$target" "$part"
+  else
+    chmod "$1" "$part"
+  fi
+}
+
+finish() {
+  locate "$path"
+  truncate -s "$size" "$part"
+  adopt "$mode"
+  sync "$part"
+  mv -fT "$part" "$target"
+  sync "${target%/*}/"
+  printf 'done\n'
+}
+
+drop() {
+  locate "$path"
+  rm -f "$part"
+  printf 'done\n'
+}
+
+# So many bytes of `file` from an offset on. If they are not there any more, all ends.
+give() {
+  said=$(dd bs=262144 iflag=skip_bytes,count_bytes skip="$1" count="$2" if="$file" 2>&1 >&3) || {
+    printf '%s\n' "$said" >&2
+    exit 1
+  }
+  case $said in
+    *"
+$2 byte"*) ;;
+    *) exit 74 ;;
+  esac
+}
+
+# Blocks of `file`: w writes one that comes in, r gives one out, and all answer with the sha256 of what is there.
+serve() {
+  while IFS=' ' read -r what number length; do
+    case $what in
+      w)
+        dd bs=262144 iflag=fullblock,count_bytes oflag=seek_bytes count="$length" seek="$((number * block))" \
+          conv=notrunc status=none of="$file"
+        ;;
+      r) give "$((number * block))" "$length" ;;
+    esac
+    printf '%s ' "$number"
+    dd bs=262144 iflag=skip_bytes,count_bytes skip="$((number * block))" count="$length" status=none if="$file" |
+      sha256sum
+  done
+}
+
+# One whole file from standard input.
+take() {
+  dd bs=262144 iflag=fullblock,count_bytes count="$1" conv=fsync status=none of="$part"
+  sum=$(sha256sum <"$part")
+  [ "${sum%% *}" = "$3" ] || exit 75
+  adopt "$2"
+  mv -fT "$part" "$target"
+}
+
+is_same() {
+  [ -f "$name" ] && [ ! -h "$name" ] && sum=$(sha256sum <"$name") && [ "${sum%% *}" = "$1" ]
+}
+
+# Links $1 to what is at $2, whatever was there before, if it was no directory.
+link() {
+  if [ -h "$2" ] && [ "$(readlink -n "$2" && printf x)" = "$1x" ]; then
+    printf 'same\n'
+    return
+  fi
+  target=$2
+  check
+  part=${target%/*}/.stdbctl-$key.part
+  ln -sT -- "$1" "$part"
+  mv -fT "$part" "$target"
+  printf 'new\n'
+}
+
+# Records of small things: o one file, f a file of a tree, q is it there, u no link is to be there, d and m a
+# directory, l a link.
+put() {
+  trap '[ -z "$part" ] || rm -f "$part"' EXIT
+  while IFS=' ' read -r what length rights expected name; do
+    decode "$name"
+    case $what in
+      o)
+        locate "$name"
+        name=$target
+        if is_same "$expected"; then
+          head -c "$length" >/dev/null
+          printf 'same\n'
+        else
+          take "$length" "$rights" "$expected"
+          sync "${target%/*}/"
+          printf 'new\n'
+        fi
+        ;;
+      f)
+        target=$name
+        check
+        part=${target%/*}/.stdbctl-$key.part
+        take "$length" "$rights" "$expected"
+        printf 'new\n'
+        ;;
+      u)
+        [ ! -h "$name" ] || rm -f "$name"
+        printf 'done\n'
+        ;;
+      q) if is_same "$expected"; then printf 'same\n'; else printf 'other\n'; fi ;;
+      d)
+        if [ -d "$name" ]; then
+          printf 'same\n'
+        else
+          mkdir "$name"
+          printf 'new\n'
+        fi
+        ;;
+      m)
+        [ "$rights" = - ] || chmod "$rights" "$name"
+        sync "$name"
+        printf 'done\n'
+        ;;
+      l)
+        link=$name
+        decode "$expected"
+        link "$name" "$link"
+        ;;
+    esac
+  done
+}
+
+# What is at `path`: a small file at once, a big one by its size, of a directory what is in it.
+show() {
+  file=$path
+  stamp=$(stat -L -c '%s,%.9Y,%.9Z,%i' "$file")
+  if [ -d "$file" ]; then
+    printf 'tree %s\n' "$(stat -L -c %a "$file")"
+    find "$file/" -mindepth 1 -printf '%y %m %s %P\0%l\0'
+    return
+  fi
+  [ -f "$file" ] || exit 72
+  size=$(wc -c <"$file")
+  printf 'file %s %s %s\n' "$(stat -L -c %a "$file")" "$size" "$stamp"
+  if [ "$size" -le "$small" ]; then
+    give 0 "$size"
+    sha256sum <"$file"
+  fi
+}
+
+# Whole small files of a tree: g gives one, and both answer with its sha256.
+fetch() {
+  while IFS=' ' read -r what name; do
+    decode "$name"
+    file=$name
+    if [ "$what" = g ]; then
+      size=$(wc -c <"$file")
+      printf '%s\n' "$size"
+      give 0 "$size"
+    fi
+    sha256sum <"$file"
+  done
+}
+
+case $verb in
+  part)
+    locate "$path"
+    file=$part
+    serve
+    ;;
+  target)
+    locate "$path"
+    file=$target
+    serve
+    ;;
+  source)
+    file=$path
+    serve
+    ;;
+  *) "$verb" ;;
+esac

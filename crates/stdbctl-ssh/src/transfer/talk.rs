@@ -1,0 +1,241 @@
+//! A command that is told things and answers, both at the same time.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::sync::{Notify, mpsc};
+
+use super::error::TransferError;
+use crate::command::{Chunk, Ending};
+use crate::session::Session;
+
+/// How many pieces of either direction may wait.
+const PIECES: usize = 4;
+/// How much of what a command says in the end is kept.
+const LAST_WORDS: usize = 8 * 1024;
+/// No line, and no name, is longer.
+const LONGEST: usize = 256 * 1024;
+
+/// Where a command's input is written.
+pub(super) struct Saying(mpsc::Sender<Vec<u8>>);
+
+/// Nobody listens any more: why is in how the command ended.
+#[derive(Debug)]
+pub(super) struct Deaf;
+
+impl Saying {
+    pub(super) async fn say(&self, bytes: Vec<u8>) -> Result<(), Deaf> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.0.send(bytes).await.map_err(|_| Deaf)
+    }
+}
+
+/// What is said, as a stream.
+struct Said {
+    pieces: mpsc::Receiver<Vec<u8>>,
+    piece: Vec<u8>,
+    at: usize,
+}
+
+impl AsyncRead for Said {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        while this.at >= this.piece.len() {
+            match ready!(this.pieces.poll_recv(cx)) {
+                Some(piece) => (this.piece, this.at) = (piece, 0),
+                None => return Poll::Ready(Ok(())),
+            }
+        }
+        let rest = this.piece.get(this.at..).unwrap_or_default();
+        let taken = rest.get(..rest.len().min(buffer.remaining())).unwrap_or_default();
+        buffer.put_slice(taken);
+        this.at += taken.len();
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// What a command says, from its marker on.
+pub(super) struct Hearing {
+    chunks: mpsc::Receiver<Chunk>,
+    piece: Vec<u8>,
+    at: usize,
+    words: Arc<Mutex<Words>>,
+}
+
+#[derive(Default)]
+struct Words {
+    stderr: Vec<u8>,
+    begun: bool,
+}
+
+impl Hearing {
+    /// More to read; false at the end.
+    async fn fill(&mut self) -> bool {
+        while self.at >= self.piece.len() {
+            match self.chunks.recv().await {
+                Some(Chunk::Stdout(bytes)) => (self.piece, self.at) = (bytes, 0),
+                Some(Chunk::Stderr(bytes)) => self.keep(&bytes),
+                None => return false,
+            }
+        }
+        true
+    }
+
+    fn keep(&self, bytes: &[u8]) {
+        let mut words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
+        words.stderr.extend(bytes);
+        let surplus = words.stderr.len().saturating_sub(LAST_WORDS);
+        words.stderr.drain(..surplus);
+    }
+
+    /// Skips what the login shell says for itself.
+    async fn begin(&mut self, nonce: &str) -> Result<bool, TransferError> {
+        while let Some(line) = self.read_until(b'\n').await? {
+            if line == nonce.as_bytes() {
+                self.words.lock().unwrap_or_else(PoisonError::into_inner).begun = true;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// What comes before the next of this byte; none at the end.
+    pub(super) async fn read_until(&mut self, end: u8) -> Result<Option<Vec<u8>>, TransferError> {
+        let mut read = Vec::new();
+        while self.fill().await {
+            let rest = self.piece.get(self.at..).unwrap_or_default();
+            if let Some(length) = rest.iter().position(|&byte| byte == end) {
+                read.extend(rest.get(..length).unwrap_or_default());
+                self.at += length + 1;
+                return Ok(Some(read));
+            }
+            read.extend(rest);
+            self.at = self.piece.len();
+            if read.len() > LONGEST {
+                return Err(TransferError::Protocol("it is a line without end".to_owned()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next line as text; none at the end.
+    pub(super) async fn line(&mut self) -> Result<Option<String>, TransferError> {
+        let line = self.read_until(b'\n').await?;
+        Ok(line.map(|line| String::from_utf8_lossy(&line).into_owned()))
+    }
+
+    /// Whether nothing more comes.
+    pub(super) async fn is_over(&mut self) -> bool {
+        !self.fill().await
+    }
+
+    /// Up to so many bytes, as they come; empty at the end.
+    pub(super) async fn some(&mut self, most: usize) -> &[u8] {
+        if !self.fill().await {
+            return &[];
+        }
+        let from = self.at;
+        self.at = self.piece.len().min(from.saturating_add(most));
+        self.piece.get(from..self.at).unwrap_or_default()
+    }
+
+    /// Until the end, so that the command's own end is learnt.
+    async fn rest(mut self) {
+        while self.fill().await {
+            self.at = self.piece.len();
+        }
+    }
+}
+
+/// A command to talk to.
+pub(super) struct Talk<'a> {
+    pub(super) session: &'a Session,
+    pub(super) command: &'a str,
+    pub(super) nonce: &'a str,
+    /// What it is about, for messages.
+    pub(super) path: &'a str,
+    pub(super) sudo: bool,
+}
+
+impl Talk<'_> {
+    /// Runs the command, with something that speaks to it and something that listens. What the command itself fails
+    /// with comes before what the listener makes of it, and a local failure before both.
+    pub(super) async fn run<T, S, H>(
+        self,
+        say: impl FnOnce(Saying) -> S,
+        hear: impl FnOnce(Hearing) -> H,
+    ) -> Result<T, TransferError>
+    where
+        S: Future<Output = Result<Result<(), Deaf>, TransferError>>,
+        H: Future<Output = (Hearing, Result<T, TransferError>)>,
+    {
+        let (speaker, pieces) = mpsc::channel(PIECES);
+        let (sender, chunks) = mpsc::channel(PIECES);
+        let words = Arc::new(Mutex::new(Words::default()));
+        let stdin = Said { pieces, piece: Vec::new(), at: 0 };
+        let over = Notify::new();
+        let mut hearing = Hearing { chunks, piece: Vec::new(), at: 0, words: Arc::clone(&words) };
+        let heard = async {
+            let begun = hearing.begin(self.nonce).await;
+            let (hearing, heard) = match begun {
+                Ok(true) => hear(hearing).await,
+                Ok(false) => (hearing, Err(TransferError::Protocol("it says nothing".to_owned()))),
+                Err(error) => (hearing, Err(error)),
+            };
+            match &heard {
+                Ok(_) => hearing.rest().await,
+                // Nobody listens any more: what still comes is thrown away, and nothing more is said.
+                Err(_) => over.notify_one(),
+            }
+            heard
+        };
+        let ended = async {
+            let ended = self.session.exec(self.command, stdin, sender).await;
+            over.notify_one();
+            ended
+        };
+        let said = async {
+            tokio::select! {
+                biased;
+                said = say(Saying(speaker)) => said,
+                () = over.notified() => Ok(Err(Deaf)),
+            }
+        };
+        let (ending, said, heard) = tokio::join!(ended, said, heard);
+        drop(said?);
+        let words = std::mem::take(&mut *words.lock().unwrap_or_else(PoisonError::into_inner));
+        match ending? {
+            Ending::Status(0) => heard,
+            // It does not know yet what is wrong when it has not heard the command out.
+            Ending::Status(_)
+                if matches!(heard, Err(TransferError::Local { .. } | TransferError::Escapes(_))) =>
+            {
+                heard
+            }
+            Ending::Status(status) => Err(self.failure(status, &words)),
+            Ending::Signal(signal) => Err(TransferError::Host {
+                path: self.path.to_owned(),
+                said: format!("killed by SIG{signal}"),
+            }),
+            Ending::Lost(why) => Err(TransferError::Lost(why)),
+        }
+    }
+
+    fn failure(&self, status: u32, words: &Words) -> TransferError {
+        let text = String::from_utf8_lossy(&words.stderr);
+        let own = text.rsplit_once(self.nonce).map_or(&*text, |(_, own)| own);
+        if self.sudo && !words.begun {
+            return TransferError::Sudo(crate::printable::printable(own));
+        }
+        TransferError::of_host(self.path, status, own, self.sudo)
+    }
+}

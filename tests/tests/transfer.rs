@@ -1,0 +1,217 @@
+//! Files to and from a real host: as who, with which mode, cut off, and how fast beside `scp`.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use stdbctl_tests::deadline::{finish, wait_for};
+use stdbctl_tests::lab::{LabHost, line};
+use stdbctl_tests::operator::{Operator, Run, binary};
+use stdbctl_tests::proxy::{Direction, Proxy};
+
+const MEGABYTE: u64 = 1_000_000;
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// The binary that people get: built by `tests/run`, absent when tests are run by hand without it.
+fn release() -> PathBuf {
+    let path = binary().ancestors().nth(2).unwrap().join("release/stdbctl");
+    assert!(
+        path.is_file(),
+        "{} is missing: `cargo build --release -p stdbctl`, or tests/run",
+        path.display()
+    );
+    path
+}
+
+/// A file that cannot be compressed.
+fn noise(folder: &Path, name: &str, size: u64) -> PathBuf {
+    let path = folder.join(name);
+    let mut file = fs::File::create(&path).unwrap();
+    let mut random = std::io::Read::take(fs::File::open("/dev/urandom").unwrap(), size);
+    std::io::copy(&mut random, &mut file).unwrap();
+    path
+}
+
+fn sha256(path: &Path) -> String {
+    let finished = finish(Command::new("sha256sum").arg(path), LIMIT);
+    assert!(finished.status.success(), "{}", finished.stderr);
+    finished.stdout.split(' ').next().unwrap().to_owned()
+}
+
+fn sha256_on(host: &LabHost, path: &str) -> String {
+    host.sh(&format!("sha256sum '{path}'")).split(' ').next().unwrap().to_owned()
+}
+
+/// What a run said of the one transfer that it did.
+fn transferred(run: &Run) -> Value {
+    let events = run.events();
+    let finished = events.iter().find(|event| event["event"] == "transfer_finished");
+    finished.unwrap_or_else(|| panic!("nothing was transferred\n{run}")).clone()
+}
+
+#[test]
+fn files_and_directories_as_whom_one_likes() {
+    let host = LabHost::up("transfer");
+    let operator = Operator::new();
+    let near = host.reach();
+    let run = |arguments: &[&str]| operator.run(&line(&[&near], arguments));
+
+    operator.write("a b", "hello");
+    fs::set_permissions(operator.home().join("a b"), fs::Permissions::from_mode(0o750)).unwrap();
+    run(&["push", "a b", "it's"]).exited(0);
+    assert_eq!(
+        host.sh("stat -c '%U %a' \"/home/ubuntu/it's\"; cat \"/home/ubuntu/it's\""),
+        "ubuntu 750\nhello"
+    );
+    run(&["push", "a b", "/etc/lab-file"]).failed(1, &["/etc/lab-file", "denied"]);
+    let refused = run(&["push", "a b", "/etc/lab-file"]);
+    assert!(refused.stderr.contains("--sudo"), "{refused}");
+    assert!(!host.holds("ls -a /etc | grep stdbctl-"), "nothing is left behind");
+    run(&["push", "--sudo", "a b", "/etc/lab-file"]).exited(0);
+    assert_eq!(host.sh("stat -c '%U %a' /etc/lab-file").trim(), "root 750");
+    host.sh("chmod 600 /etc/lab-file; chown ubuntu:daemon /etc/lab-file; echo more >>/etc/lab-file");
+    run(&["push", "--sudo", "a b", "/etc/lab-file"]).exited(0);
+    assert_eq!(host.sh("stat -c '%U %G %a' /etc/lab-file; cat /etc/lab-file"), "ubuntu daemon 600\nhello");
+    run(&["push", "a b", "/etc"]).failed(1, &["/etc", "directory"]);
+    run(&["push", "nothing", "/tmp/x"]).failed(2, &["nothing"]);
+    run(&["pull", "/nothing", "x"]).failed(1, &["/nothing", "no such file"]);
+    run(&["pull", "/etc/shadow", "x"]).failed(1, &["/etc/shadow", "denied"]);
+    run(&["pull", "--sudo", "/etc/lab-file", "x"]).exited(0);
+    assert_eq!(fs::read_to_string(operator.home().join("x")).unwrap(), "hello");
+
+    let tree = operator.home().join("tree");
+    fs::create_dir_all(tree.join("in/empty")).unwrap();
+    noise(&tree, "in/big", 3 * MEGABYTE);
+    symlink("in/big", tree.join("link")).unwrap();
+    for number in 0..40 {
+        noise(&tree, &format!("in/{number}"), number);
+    }
+    run(&["push", "tree", "/tmp/"]).exited(0);
+    run(&["pull", "/tmp/tree", "back"]).exited(0);
+    let diff = finish(
+        Command::new("diff").args(["-r", "--no-dereference"]).arg(&tree).arg(operator.home().join("back")),
+        LIMIT,
+    );
+    assert!(diff.status.success(), "{}", diff.stdout);
+    let again = run(&["push", "tree", "/tmp/", "--output", "json"]);
+    let done = transferred(&again);
+    assert_eq!((&done["changed"], &done["moved"]), (&0.into(), &0.into()), "{again}");
+
+    host.sh("mkdir /small && mount -t tmpfs -o size=8m,mode=777 tmpfs /small");
+    noise(operator.home(), "large", 20 * MEGABYTE);
+    run(&["push", "large", "/small/large"]).failed(1, &["room", "/small/large"]);
+    assert_eq!(host.sh("ls -A /small"), "");
+}
+
+#[test]
+fn what_was_cut_off_goes_on_where_it_was() {
+    const SIZE: u64 = 60 * MEGABYTE;
+    let host = LabHost::up("cut");
+    let operator = Operator::new();
+    let source = noise(operator.home(), "source", SIZE);
+    let wanted = sha256(&source);
+    for percent in [30, 60, 90] {
+        for (direction, arguments) in [
+            (Direction::ToServer, ["push", "source", "/tmp/there"]),
+            (Direction::ToClient, ["pull", "/tmp/there", "here"]),
+        ] {
+            let proxy = Proxy::in_front_of(host.ssh_socket(), Duration::from_millis(10)).unwrap();
+            proxy.cut_after(direction, SIZE * percent / 100);
+            let near = host.reach_through(&proxy, operator.home());
+            let run = operator.run(&line(&[&near], &[&arguments[..], &["--output", "json"]].concat()));
+            run.exited(0);
+            assert_eq!(proxy.counts().connections, 2, "{run}");
+            assert!(run.events().iter().any(|event| event["event"] == "warning"), "{run}");
+            // Every channel was in the middle of a block.
+            let moved = transferred(&run)["moved"].as_u64().unwrap();
+            let most = SIZE * (100 - percent) / 100 + 8 * (4 << 20) + 2 * (16 << 20);
+            assert!(moved <= most.min(SIZE), "{percent} %: {moved} of {SIZE}\n{run}");
+        }
+        assert_eq!(sha256_on(&host, "/tmp/there"), wanted, "{percent} %");
+        assert_eq!(sha256(&operator.home().join("here")), wanted, "{percent} %");
+        assert!(!host.holds("ls -A /tmp | grep stdbctl-"), "nothing is left behind");
+        host.sh("rm /tmp/there");
+        fs::remove_file(operator.home().join("here")).unwrap();
+    }
+}
+
+/// The most memory a process has had so far; none once it is gone.
+fn peak(process: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+}
+
+/// Runs the release build, and says how long it took.
+fn timed(operator: &Operator, arguments: &[String]) -> Duration {
+    let began = Instant::now();
+    let mut child = operator.command_of(&release(), arguments).spawn().unwrap();
+    let mut most = 0;
+    let status = wait_for("the transfer ends", LIMIT, || {
+        most = most.max(peak(child.id()).unwrap_or(0));
+        child.try_wait().unwrap()
+    });
+    let took = began.elapsed();
+    assert!(status.success(), "{arguments:?}");
+    assert!(most > MEGABYTE && most < 64 * MEGABYTE, "{most} bytes of memory");
+    took
+}
+
+#[test]
+fn it_is_as_fast_as_scp_nearby_and_faster_far_away() {
+    const SIZE: u64 = 200 * MEGABYTE;
+    let host = LabHost::up("rate");
+    let operator = Operator::new();
+    let source = noise(operator.home(), "source", SIZE);
+    let here = operator.home().join("here");
+    for (distance, least) in [(0, 0.6), (50, 2.0)] {
+        let proxy = Proxy::in_front_of(host.ssh_socket(), Duration::from_millis(distance)).unwrap();
+        let near = host.reach_through(&proxy, operator.home());
+        let port = proxy.address().port();
+        let known = operator.home().join(format!("known_hosts-{port}"));
+        let far = format!("ubuntu@{}:/tmp/there", proxy.address().ip());
+        let scp = |from: &str, to: &str| {
+            let mut command = Command::new("scp");
+            command.args(["-q", "-F", "none", "-P", &port.to_string(), "-i"]).arg(&host.identity);
+            command.args([
+                "-o",
+                "IdentitiesOnly=yes",
+                "-o",
+                &format!("UserKnownHostsFile={}", known.display()),
+            ]);
+            let finished = finish(command.args([from, to]), LIMIT);
+            assert!(finished.status.success(), "{}", finished.stderr);
+            finished.took
+        };
+        let (mut ups, mut downs) = (Vec::new(), Vec::new());
+        // By turns, so that both meet the same machine; the best of each counts.
+        for _ in 0..3 {
+            host.sh("rm -f /tmp/there");
+            let theirs = scp(&source.to_string_lossy(), &far);
+            host.sh("rm -f /tmp/there");
+            let ours = timed(&operator, &line(&[&near], &["push", "-q", "source", "/tmp/there"]));
+            ups.push((theirs, ours));
+            assert_eq!(sha256_on(&host, "/tmp/there"), sha256(&source));
+            let theirs = scp(&far, &here.to_string_lossy());
+            fs::remove_file(&here).unwrap();
+            let ours = timed(&operator, &line(&[&near], &["pull", "-q", "/tmp/there", "here"]));
+            downs.push((theirs, ours));
+            assert_eq!(fs::metadata(&here).unwrap().size(), SIZE);
+            fs::remove_file(&here).unwrap();
+        }
+        for (way, times) in [("up", ups), ("down", downs)] {
+            let theirs = times.iter().map(|times| times.0).min().unwrap();
+            let ours = times.iter().map(|times| times.1).min().unwrap();
+            let ratio = theirs.as_secs_f64() / ours.as_secs_f64();
+            println!(
+                "{way} at {distance} ms: scp {theirs:.2?}, stdbctl {ours:.2?}: {ratio:.2} times its rate"
+            );
+            assert!(ratio >= least, "{way} at {distance} ms: {times:?}");
+        }
+    }
+}
