@@ -78,7 +78,7 @@ family() {
 logs() {
   family=$(family)
   {
-    printf 'Authorization: Bearer %s\n' "$(cat "$tokens/$owner.jwt")" |
+    printf 'Authorization: Bearer %s\n' "$(as_server cat "$tokens/$owner.jwt")" |
       curl -sSN --connect-timeout 5 -w '\n%{http_code}\n' -H @- -- "$base/v1/database/$database/logs?$1" 2>&1 &
     curl=$!
     (

@@ -168,7 +168,7 @@ survey_owned() {
   printf '%s\n' "$told" | grep -F "\"owner_identity\":{\"__identity__\":\"0x$1\"" |
     sed -n 's/.*"database_identity":{"__identity__":"0x\([0-9a-f]*\)".*/\1/p' |
     addresses '/v1/database/%/sql' | {
-    printf 'Authorization: Bearer %s\n' "$(cat "$token")" |
+    printf 'Authorization: Bearer %s\n' "$(as_server cat "$token")" |
       { each programs -H @/dev/fd/3 --data 'select program_hash from st_module' 3<&0 <&4 4<&-; }
   } 4<&0
 }
