@@ -95,10 +95,7 @@ pub(super) async fn run(far: &Side<'_>, local: &Path, remote: &str) -> Result<Tr
                 big.push((entry, *mode));
                 continue;
             }
-            Kind::File { mode, size } if is_same => {
-                let _ = mode;
-                far.meter.kept(*size);
-            }
+            Kind::File { size, .. } if is_same => far.meter.kept(*size),
             Kind::File { mode, .. } => small.push_back((entry, *mode)),
             Kind::Directory { mode } => directories.push((entry, (!is_same).then_some(*mode))),
             Kind::Link { .. } => {}
