@@ -73,6 +73,11 @@ fn matches_slowly(pattern: &[u8], name: &[u8]) -> bool {
     covered.last().copied().unwrap_or(false)
 }
 
+/// What `ssh -G` printed, or an `ssh_config` file: it is read or refused, and what would be dangerous always is refused.
+pub fn ssh_config(bytes: &[u8]) {
+    crate::ssh_config::fuzzing::check(&String::from_utf8_lossy(bytes));
+}
+
 /// Bytes of a server, as a message quotes them: short, and nothing in them drives a terminal.
 pub fn server_text(bytes: &[u8]) {
     let shown = printable(bytes);
@@ -170,6 +175,11 @@ mod tests {
     #[test]
     fn known_hosts_of_the_corpus() {
         replay("known_hosts", known_hosts);
+    }
+
+    #[test]
+    fn ssh_config_of_the_corpus() {
+        replay("ssh_config", ssh_config);
     }
 
     #[test]

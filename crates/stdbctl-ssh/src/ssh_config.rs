@@ -5,6 +5,8 @@
 
 mod error;
 mod file;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod openssh;
 mod run;
 mod settings;
