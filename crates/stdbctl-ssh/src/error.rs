@@ -8,6 +8,9 @@ use std::sync::Arc;
 use crate::forward::ForwardError;
 use crate::host_key::HostKeyError;
 
+/// What an `ssh` that leads somewhere says of a server that hung up on it.
+const CUT_OFF: [&str; 2] = ["Connection closed by", "Connection reset by"];
+
 /// A cause whose type is nobody's business outside this crate.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -275,7 +278,11 @@ impl ConnectError {
         match self {
             Self::Silent { waited: None, .. } | Self::Lost { step: Step::KeyExchange, .. } => true,
             Self::TurnedAway { said, .. } => said.contains("MaxStartups"),
-            Self::ProxyCommand { source, .. } => source.is_early_drop(),
+            // One that complains of anything else, a refused login of its own before all, would only do so again.
+            Self::ProxyCommand { words, source, .. } => {
+                let is_of_a_server = |words: &String| CUT_OFF.iter().any(|cut| words.contains(cut));
+                words.as_ref().is_none_or(is_of_a_server) && source.is_early_drop()
+            }
             _ => false,
         }
     }

@@ -140,6 +140,31 @@ async fn a_command_that_fails_is_quoted_and_one_that_stays_is_ended() {
     }
 }
 
+#[tokio::test]
+async fn a_command_whose_own_login_is_refused_is_not_repeated() {
+    let web = Sshd::start();
+    let operator = Operator::knowing(&[&web]);
+    let words = "me@bastion: Permission denied (publickey).";
+    let command = format!("sh -c 'echo >> DIR/started; echo \"{words}\" >&2; exit 255'");
+    operator.configure(&format!("{}ProxyCommand {command}\n", host("web1", &web)));
+    let error = operator.refusal("web1").await;
+    assert!(error.to_string().contains(words), "{error}");
+    assert_eq!(std::fs::read_to_string(operator.path("started")).unwrap(), "\n");
+}
+
+#[tokio::test]
+async fn a_command_that_a_server_hung_up_on_is_repeated() {
+    let web = Sshd::start();
+    let operator = Operator::knowing(&[&web]);
+    let words = "Connection closed by 192.0.2.1 port 22";
+    let refuse = format!("mkdir DIR/refused 2>/dev/null && echo {words} >&2 && exit 255");
+    let lead = "exec 3<>/dev/tcp/%h/%p; cat <&3 & cat >&3; kill $!";
+    operator.configure(&format!("{}ProxyCommand bash -c '{refuse}; {lead}'\n", host("web1", &web)));
+    let session = operator.connect("web1").await.unwrap();
+    assert_eq!(output_of(&session, "echo there").await, "there\n");
+    assert!(operator.path("refused").exists());
+}
+
 /// Connects to that many hosts at once, each behind the same way.
 async fn connect_all(operator: &Operator, count: usize) -> Vec<Session> {
     let config = operator.config();
