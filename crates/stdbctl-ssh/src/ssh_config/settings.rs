@@ -11,8 +11,16 @@ use crate::target::Target;
 const USUAL_IDENTITIES: [&str; 7] =
     ["id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk", "id_xmss", "id_dsa"];
 const LISTS: [&str; 2] = ["userknownhostsfile", "globalknownhostsfile"];
+/// As in OpenSSH, in seconds. What is added to a time that is no longer cannot overflow.
+const LONGEST_TIME: u64 = 2_147_483_647;
 /// What would be dangerous or useless to pass over, the value that is harmless, and what is wrong with others.
-const UNSUPPORTED: [(&str, &str, &str, &str); 3] = [
+const UNSUPPORTED: [(&str, &str, &str, &str); 4] = [
+    (
+        "knownhostscommand",
+        "KnownHostsCommand",
+        "none",
+        "is not asked by stdbctl, which would miss those keys",
+    ),
     ("revokedhostkeys", "RevokedHostKeys", "none", "is not read by stdbctl, which would trust those keys"),
     ("bindinterface", "BindInterface", "none", "cannot be honoured by stdbctl"),
     ("proxyusefdpass", "ProxyUseFdpass", "no", "cannot be honoured by stdbctl"),
@@ -244,7 +252,7 @@ fn seconds(value: Option<&str>) -> Option<Duration> {
     if !number.is_empty() {
         total = total.checked_add(number.parse().ok()?)?;
     }
-    Some(total).filter(|seconds| *seconds > 0).map(Duration::from_secs)
+    (1..=LONGEST_TIME).contains(&total).then(|| Duration::from_secs(total))
 }
 
 #[cfg(test)]
@@ -331,9 +339,13 @@ mod tests {
 
     #[test]
     fn what_cannot_be_honoured_is_not_passed_over() {
-        for text in
-            ["revokedhostkeys /x\n", "bindinterface eth0\n", "proxyusefdpass yes\n", "identityfile %C\n"]
-        {
+        for text in [
+            "revokedhostkeys /x\n",
+            "knownhostscommand /x %H\n",
+            "bindinterface eth0\n",
+            "proxyusefdpass yes\n",
+            "identityfile %C\n",
+        ] {
             assert!(matches!(refuses(text), ConfigError::Setting { .. }), "{text}");
         }
     }
@@ -344,7 +356,7 @@ mod tests {
         for (text, expected) in table {
             assert_eq!(seconds(Some(text)), Some(Duration::from_secs(expected)), "{text}");
         }
-        for nothing in ["0", "x", "m", "1y", "99999999999999999999", "9999999999999999w"] {
+        for nothing in ["0", "x", "m", "1y", "2147483648", "99999999999999999999", "9999999999999999w"] {
             assert_eq!(seconds(Some(nothing)), None, "{nothing}");
         }
     }
