@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 const SHELLS: [&[&str]; 3] = [&["dash"], &["bash"], &["busybox", "sh"]];
 const STORE: &str = include_str!("../src/sh/store.sh");
 const SNAPSHOT: &str = include_str!("../src/sh/snapshot.sh");
+const PUBLISH: &str = include_str!("../src/sh/publish.sh");
 const ROWS: &str = include_str!("../src/sh/rows.sh");
 /// `sha256sum` of `module`.
 const MODULE: &str = "120970d812836f19888625587a4606a5ad23cef31c8684e601771552548fc6b9";
@@ -33,10 +34,12 @@ impl Host {
     fn run(&self, shell: &[&str], functions: &str, script: &str, input: &[u8]) -> String {
         let front = format!(
             "set -u; umask 077; export LC_ALL=C; state={0}/state root={0}/root run={0}/state/run run_id=r \
-             database=d database_le=0a0b0c0d newline='\n'\n\
+             database=d database_le={1} owner_le={2} newline='\n'\n\
              rec() {{ printf '%s: %s\\n' \"$1\" \"$2\"; }}; tell() {{ rec \"$@\"; }}; ticking() {{ \"$@\"; }}\n\
              fail() {{ printf 'failed: %s\\n' \"$why\"; }}\n",
-            self.0.path().display()
+            self.0.path().display(),
+            "0a".repeat(32),
+            "0b".repeat(32)
         );
         let (program, arguments) = shell.split_first().unwrap();
         let mut child = Command::new(program)
@@ -149,17 +152,20 @@ fn a_module_in_use_is_not_forgotten() {
     }
 }
 
-/// Two directories of the same database, and one of another; the server has the second and the third open.
+/// Two directories of the same database, and one of another that has rows about it; the server has the second and the
+/// third open.
 const REPLICAS: &str = r#"
+bytes() { number=0; while [ "$number" -lt 32 ]; do printf "$1"; number=$((number + 1)); done; }
+made() { printf 'header\n'; bytes "$1"; bytes '\013'; }
 systemctl() { case $1 in show) echo $$ ;; *) echo "$1" >>"$run/turns" ;; esac; }
 request() { status=200; }
-for number in 1 20 3; do
-  mkdir -p "$replicas/$number/clog" "$replicas/$number/snapshots/1"
-  printf 'header\n\013\014' >"$replicas/$number/clog/0.stdb.log"
-  echo "rows of $number" >"$replicas/$number/snapshots/1/rows"
+for at in 1 20 30; do
+  mkdir -p "$replicas/$at/clog" "$replicas/$at/snapshots/1"
+  made '\012' >"$replicas/$at/clog/0.stdb.log"
+  echo "rows of $at" >"$replicas/$at/snapshots/1/rows"
 done
-printf 'header\n\012\013\014\015more' | tee "$replicas/1/clog/0.stdb.log" >"$replicas/20/clog/0.stdb.log"
-exec 7<"$replicas/20/clog/0.stdb.log" 8<"$replicas/3/clog/0.stdb.log"
+{ made '\014'; made '\012'; } >"$replicas/30/clog/0.stdb.log"
+exec 7<"$replicas/20/clog/0.stdb.log" 8<"$replicas/30/clog/0.stdb.log"
 "#;
 
 #[test]
@@ -210,7 +216,7 @@ fn without_room_or_a_directory_nothing_is_copied() {
             REPLICAS,
             "df() { echo head; echo 'x 1 1 1000 1% /'; }\n",
             "take_snapshot about || fail\n",
-            "exec 7<&- 8<&-\n",
+            "exec 7<&- 8<&-; known=\n",
             "take_snapshot about || fail\n",
             "ls -A \"$root\"\n",
         ];
@@ -222,12 +228,97 @@ fn without_room_or_a_directory_nothing_is_copied() {
 }
 
 #[test]
+fn what_a_run_left_half_copied_takes_no_room() {
+    for shell in SHELLS {
+        let host = Host::new();
+        let script = [
+            REPLICAS,
+            "mkdir -p \"$snapshots/.new/replica\"\n",
+            "df() { echo head; free=1000; [ -e \"$snapshots/.new\" ] || free=100000000; echo \"x 1 1 $free 1% /\"; }\n",
+            "take_snapshot about && echo taken || fail\n",
+        ];
+        assert_eq!(host.run(shell, SNAPSHOT, &script.concat(), b""), "taken\n", "{shell:?}");
+    }
+}
+
+#[test]
+fn data_that_the_server_does_not_open_is_where_it_was() {
+    for shell in SHELLS {
+        let host = Host::new();
+        let script = [
+            REPLICAS,
+            "find_replica && exec 7<&- && find_replica && echo \"${replica##*/}\" || fail\n",
+            "cleared=yes known=; find_replica || fail\n",
+        ];
+        let said = host.run(shell, SNAPSHOT, &script.concat(), b"");
+        assert!(said.starts_with("20\nfailed: cannot tell which"), "{shell:?}: {said}");
+    }
+}
+
+#[test]
+fn nobody_leads_root_astray() {
+    for shell in SHELLS {
+        let host = Host::new();
+        let script = [
+            REPLICAS,
+            "id() { echo 4711; }\n",
+            "take_snapshot about || fail; restore_snapshot x || fail\n",
+            "id() { command id -u; }\n",
+            "mkdir \"$run/astray\"; ln -s \"$run/astray\" \"$root/snapshots\"; chown -h 4711 \"$root/snapshots\"\n",
+            "take_snapshot about || fail; ls \"$run/astray\"\n",
+        ];
+        let said = host.run(shell, SNAPSHOT, &script.concat(), b"");
+        assert_eq!(said.lines().count(), 3, "{shell:?}: {said}");
+        assert!(said.lines().all(|line| line.contains("is not root's own")), "{said}");
+    }
+}
+
+#[test]
+fn data_that_was_being_moved_when_the_host_died_is_found() {
+    for shell in SHELLS {
+        let host = Host::new();
+        let script = [
+            REPLICAS,
+            "find_replica && take_snapshot about; kept=$snapshots/$snapshot; see_moving; cp -a \"$kept/replica\" \"$kept/back\"\n",
+            "moved=; mv() { [ -z \"$moved\" ] && moved=yes && command mv \"$@\" || exit; }\n",
+            "(exchange \"$kept/back\" \"$kept/replaced\"); unset -f mv; see_moving\n",
+            "command mv -T \"$kept/replaced\" \"$replica\"; see_moving\n",
+            "exchange \"$kept/back\" \"$kept/replaced\" || fail; ls \"$snapshots\" | grep -c moving\n",
+        ];
+        let said = host.run(shell, SNAPSHOT, &script.concat(), b"");
+        let lines: Vec<_> = said.lines().collect();
+        assert!(lines.len() == 4 && lines[0].starts_with("moving: ") && lines[0].ends_with("/20"), "{said}");
+        assert!(lines[1].ends_with("/back") && lines[2].ends_with("/replaced") && lines[3] == "0", "{said}");
+    }
+}
+
+#[test]
+fn a_snapshot_goes_only_if_the_old_module_is_known_to_be_live() {
+    for shell in SHELLS {
+        for (answer, outcome, left) in [
+            ("status=0 body=gone", "rejected", "S\n"),
+            (r#"status=200 body='[{"rows":[["0x1"]]}]'"#, "rejected", ""),
+            (r#"status=200 body='[{"rows":[["0x3"]]}]'"#, "stale", "S\n"),
+        ] {
+            let host = Host::new();
+            let script = format!(
+                "request_as() {{ {answer}; }}\nput=put_module owner=o payload= began=0 live_before=0x1 program=0x2\n\
+                 snapshot=S why='0 gone'; mkdir -p \"$snapshots/S\"\n\
+                 rejected >/dev/null; echo \"$outcome\"; ls \"$snapshots\"\n"
+            );
+            let said = host.run(shell, &[STORE, SNAPSHOT, PUBLISH].concat(), &script, b"");
+            assert_eq!(said, format!("{outcome}\n{left}"), "{shell:?}: {answer}");
+        }
+    }
+}
+
+#[test]
 fn two_snapshots_stay() {
     for shell in SHELLS {
         let host = Host::new();
-        let script = "for day in 1 3 2 4; do mkdir -p \"$snapshots/2026010${day}T000000Z/replica\"; done; prune_snapshots";
+        let script = "for day in 1 3 2 4; do mkdir -p \"$snapshots/2026010${day}T000000Z/replica\"; done; : >\"$snapshots/moving\"; prune_snapshots";
         host.run(shell, SNAPSHOT, script, b"");
-        assert_eq!(names(&host.path("root/snapshots/d")), ["20260103T000000Z", "20260104T000000Z"]);
+        assert_eq!(names(&host.path("root/snapshots/d")), ["20260103T000000Z", "20260104T000000Z", "moving"]);
     }
 }
 

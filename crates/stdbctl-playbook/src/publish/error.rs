@@ -1,5 +1,6 @@
 //! Why a module is not live, and what the operator can try.
 
+use stdbctl_engine::dialogue::quote;
 use stdbctl_engine::failure::Failure;
 
 use super::preview::Consent;
@@ -21,6 +22,14 @@ pub enum PublishError {
         why: String,
         /// What the server has logged last.
         log: Vec<String>,
+    },
+    /// The host went down while data was being moved in place of other data.
+    #[error("data was being moved when the host went down, and lies where the server does not look: {aside}")]
+    Moving {
+        /// Where it belongs.
+        replica: String,
+        /// Where it is.
+        aside: String,
     },
     /// The database is somebody else's, and their token is not there.
     #[error("the database `{database}` belongs to {owner}, whose token stdbctl does not have")]
@@ -78,7 +87,7 @@ pub enum PublishError {
         hints: Vec<String>,
     },
     /// Something must be agreed to first.
-    #[error("{} needs {}", .0.reason(), .0.flag())]
+    #[error("{}: this needs {}", .0.reason(), .0.flag())]
     Consent(Consent),
     /// The server did not take the module.
     #[error("the server refused the module: {words}")]
@@ -171,7 +180,7 @@ impl PublishError {
     pub(super) fn step(step: &str, why: &str) -> Self {
         let hint = match step {
             "snapshot" => {
-                "nothing was changed; make room on the host, or publish without a way back: --no-snapshot"
+                "nothing was changed; mend that, or publish without a way back for the data: --no-snapshot"
             }
             "upload" => "nothing was changed; make room on the host and run again",
             "owner" => "nothing was changed; `stdbctl identity` shows the keys and tokens of the host",
@@ -217,6 +226,14 @@ impl PublishError {
                  shows why it is down"
                     .to_owned(),
             ],
+            Self::Moving { replica, aside } => {
+                let (replica, stray) = (quote(replica), quote(&format!("{aside}.stray")));
+                vec![format!(
+                    "nothing was changed; as root on the host: `systemctl stop spacetimedb; [ ! -e {replica} ] || \
+                     mv -T {replica} {stray}; mv -T {} {replica}; systemctl start spacetimedb`, then run again",
+                    quote(aside)
+                )]
+            }
             Self::Foreign { .. } | Self::Token { .. } => vec![
                 "nothing was changed; `stdbctl identity` shows the tokens of the host, and adopts or repairs what \
                  it can"
@@ -235,7 +252,8 @@ impl PublishError {
                 vec!["the log above is the module's own; mend the cause and publish again".to_owned()]
             }
             Self::Stuck { .. } => vec![
-                "the new module is live; publish one that works, or go back with `--rollback --restore-data`"
+                "`stdbctl db list` shows what is live now; publish a module that works, or go back with `--rollback`, \
+                 with --restore-data also to the data of before"
                     .to_owned(),
             ],
             Self::Answer(_) => {

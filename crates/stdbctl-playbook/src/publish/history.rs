@@ -36,6 +36,8 @@ pub(super) struct Snapshot {
     /// When it was taken: its directory's name.
     pub(super) taken: String,
     pub(super) program: String,
+    /// Whether the data was deleted right after it was taken.
+    pub(super) deleted: bool,
     pub(super) rows: BTreeMap<String, u64>,
 }
 
@@ -162,6 +164,7 @@ fn snapshots(text: &str) -> Vec<Snapshot> {
     let mut snapshots: Vec<Snapshot> = Vec::new();
     for line in text.lines() {
         match (line.split_once(' '), snapshots.last_mut()) {
+            (None, Some(last)) if line == "deleted" => last.deleted = true,
             (Some(("snapshot", taken)), _) => {
                 snapshots.push(Snapshot { taken: taken.to_owned(), ..Snapshot::default() });
             }

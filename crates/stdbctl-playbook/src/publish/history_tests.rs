@@ -20,7 +20,7 @@ fn store() -> Store {
         ),
         record(
             "snapshots",
-            "snapshot 20261120T195115Z\nprogram 0x02\nsha256 x\nrows person 3\nrows score 0\nsnapshot 20261119T000000Z\nprogram 0x01\n",
+            "snapshot 20261120T195115Z\nprogram 0x02\nsha256 x\nrows person 3\nrows score 0\nsnapshot 20261119T000000Z\nprogram 0x01\ndeleted\n",
         ),
     ])
 }
@@ -38,6 +38,7 @@ fn what_is_kept_is_read() {
         BTreeMap::from([("person".to_owned(), 3), ("score".to_owned(), 0)])
     );
     assert_eq!(store.snapshot_of("0x01").unwrap().taken, "20261119T000000Z");
+    assert!(store.snapshot_of("0x01").unwrap().deleted && !store.snapshot_of("0x02").unwrap().deleted);
 }
 
 #[test]

@@ -96,6 +96,7 @@ impl Inquiry<'_> {
         script.push_str(&assign("database", self.database.as_str()));
         script.push_str(&assign("database_le", &self.database.to_le_hex()));
         script.push_str(&assign("owner", self.owner.as_str()));
+        script.push_str(&assign("owner_le", &self.owner.to_le_hex()));
         script.push_str(&assign("claims", &self.claims.as_ref().map(Claims::arguments).unwrap_or_default()));
         script.push_str(&assign("sha", self.sha256));
         let bytes = self.payload.as_ref().map_or(0, |bytes| bytes.len());

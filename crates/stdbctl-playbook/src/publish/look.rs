@@ -71,6 +71,9 @@ pub(super) fn script(settings: &Settings, database_name: &str) -> String {
 impl Seen {
     /// Reads the records of the first look.
     pub(super) fn read(records: &[Record]) -> Result<Self, PublishError> {
+        if let Some(moving) = records.iter().find(|record| record.kind == "moving") {
+            return Err(moved(&moving.text()));
+        }
         let health = answer(records, "health")?;
         if health.status == 0 {
             return Err(down(&health, records));
@@ -152,6 +155,13 @@ fn answer(records: &[Record], name: &str) -> Result<Answer, PublishError> {
 fn said(request: &str, answer: &Answer) -> String {
     let words: String = answer.body.chars().take(200).collect();
     format!("{request}: {} {words}", answer.status)
+}
+
+/// Where data was to be moved from, what was to come there, and where it lies.
+fn moved(told: &str) -> PublishError {
+    let mut lines = told.lines().map(str::to_owned);
+    let (replica, aside) = (lines.next().unwrap_or_default(), lines.nth(1).unwrap_or_default());
+    PublishError::Moving { replica, aside }
 }
 
 fn down(health: &Answer, records: &[Record]) -> PublishError {

@@ -32,7 +32,6 @@ pub(super) struct Order {
     /// The ids of the plan's steps.
     pub(super) steps: Vec<String>,
     pub(super) operation: Operation,
-    pub(super) breaks_clients: bool,
     /// Whether the data is deleted.
     pub(super) clears: bool,
     /// Binds the publish to the plan that the server has shown.
@@ -60,7 +59,6 @@ impl Order {
             payload: None,
             steps: Vec::new(),
             operation: Operation::Unchanged,
-            breaks_clients: false,
             clears: false,
             migration_token: None,
             tables: Vec::new(),
@@ -74,7 +72,7 @@ impl Order {
         let flag = |on: bool| if on { "yes" } else { "" }.to_owned();
         let database = self.database.as_ref();
         let sql = self.checks.sql.as_ref();
-        let expected = sql.and_then(|sql| sql.expect.as_deref()).map(proof::expected_rows);
+        let expect = sql.and_then(|sql| sql.expect.as_deref());
         let put = if self.operation == Operation::Restore { "put_data" } else { "put_module" };
         let mut script = self.front.clone();
         for (name, value) in [
@@ -83,6 +81,7 @@ impl Order {
             ("database", database.map(Identity::to_string).unwrap_or_default()),
             ("database_le", database.map(Identity::to_le_hex).unwrap_or_default()),
             ("owner", self.claims.identity.to_string()),
+            ("owner_le", self.claims.identity.to_le_hex()),
             ("claims", self.claims.arguments()),
             ("live", text(&self.live)),
             ("live_sha", text(&self.live_sha256)),
@@ -99,7 +98,8 @@ impl Order {
             ("restore_from", text(&self.restore_from)),
             ("check_reducer", self.checks.reducer.as_deref().map(in_path).unwrap_or_default()),
             ("check_sql", sql.map(|sql| sql.query.clone()).unwrap_or_default()),
-            ("check_rows", expected.unwrap_or_default()),
+            ("check_expect", expect.unwrap_or_default().to_owned()),
+            ("check_rows", expect.map(proof::expected_rows).unwrap_or_default()),
             ("operator", operator.replace(char::is_control, " ")),
         ] {
             script.push_str(&assign(name, &value));
@@ -112,16 +112,13 @@ impl Order {
     /// The query of the request that publishes, after `host_type`.
     fn query(&self) -> String {
         let mut query = String::new();
-        // Writing to a string cannot fail.
         if self.clears {
             query.push_str("&clear=true");
         }
         if let Some(token) = self.migration_token.as_deref().filter(|token| is_hash(token)) {
-            let _ = write!(query, "&token={token}");
-            // Servers that know of policies take this one with a token only.
-            if self.breaks_clients {
-                query.push_str("&policy=BreakClients");
-            }
+            // Servers hold a module to its token under this policy only. What the plan does has been agreed to.
+            // Writing to a string cannot fail.
+            let _ = write!(query, "&token={token}&policy=BreakClients");
         }
         query
     }

@@ -34,7 +34,6 @@ fn nothing_of_the_operators_is_code_on_the_host() {
 #[test]
 fn a_policy_comes_with_its_token_and_never_without() {
     let mut order = order();
-    order.breaks_clients = true;
     assert_eq!(order.query(), "");
     order.migration_token = Some("0x12ab".to_owned());
     assert_eq!(order.query(), "&token=0x12ab&policy=BreakClients");

@@ -230,10 +230,9 @@ impl Site<'_> {
         order.payload = target.payload.filter(|_| !sent);
         order.steps = plan.changes.iter().map(|change| change.task.clone()).collect();
         order.operation = preview.operation;
-        order.breaks_clients = preview.breaks_clients;
         order.clears = preview.manual.is_some() && preview.operation != Operation::Restore;
         order.migration_token = match answered.migration {
-            Some(ServerPlan::Auto { token, .. }) => Some(token),
+            Some(ServerPlan::Auto { token, .. }) if !order.clears => Some(token),
             _ => None,
         };
         order.tables = self.counted(target.definition.as_ref(), &preview);
@@ -301,12 +300,20 @@ impl Site<'_> {
         if answered.migration.is_some() {
             preview.source = Source::Server;
         }
-        if let (Some(compared), Some(new)) = (&compared, &target.definition) {
-            preview.loses_data = rules::removed_rows(compared, new, &answered.rows);
+        if let (Some(compared), Some(live), Some(new)) =
+            (&compared, self.live_definition(), &target.definition)
+        {
+            preview.loses_data = rules::removed_rows(compared, live, new, &answered.rows, self.seen.version);
         }
-        if preview.operation == Operation::Rollback && preview.manual.is_some() {
+        if preview.manual.is_none() && answered.migration.is_some() {
+            let lost = preview.loses_data.as_deref();
+            preview.manual = lost.and_then(|lost| rules::kept_rows(self.seen.version, lost));
+        }
+        if preview.operation == Operation::Rollback {
             let snapshot = self.seen.store.snapshot_of(&target.program);
-            preview.restores = snapshot.map(history::Snapshot::facts);
+            // Where the data was deleted, the old module alone would find none.
+            let restores = snapshot.filter(|snapshot| preview.manual.is_some() || snapshot.deleted);
+            preview.restores = restores.map(history::Snapshot::facts);
         }
         match &preview.restores {
             Some(snapshot) if self.wish.restore_data => {
@@ -317,8 +324,9 @@ impl Site<'_> {
                     history::taken(&snapshot.taken)
                 )];
             }
-            _ if preview.manual.is_some() && self.wish.delete_data => {
-                preview.loses_data = Some(rules::all_rows(&answered.rows));
+            _ if preview.manual.is_some() => {
+                let all = || rules::all_rows(&answered.rows);
+                preview.loses_data = self.wish.delete_data.then(all);
             }
             _ => {}
         }
@@ -345,14 +353,22 @@ impl Site<'_> {
             );
         } else if preview.source == Source::Schemas && preview.operation != Operation::Restore {
             notes.push(format!(
-                "SpacetimeDB {server} says nothing beforehand: the tables and functions of both modules were \
-                 compared by its rules, and what it says when the module is published counts"
+                "SpacetimeDB {server} shows no plan: this compares both modules, and the server has the last word"
             ));
         }
         if !compared {
             notes.push(
                 "one of the two modules does not tell what it is made of, so removed reducers cannot be seen"
                     .to_owned(),
+            );
+        }
+        if preview.restores.is_some() && preview.manual.is_none() && preview.operation != Operation::Restore {
+            notes.push(
+                "the data was deleted after that module: it stays deleted without --restore-data".to_owned(),
+            );
+        } else if self.wish.restore_data && preview.restores.is_none() {
+            notes.push(
+                "the data is left as it is: there is none that --restore-data would bring back".to_owned(),
             );
         }
         if preview.operation == Operation::Restore {

@@ -9,6 +9,7 @@ use super::preview::{Consent, Operation, Preview};
 use super::wish::{What, Wish};
 use crate::migration::{Migration, Severity, Subject};
 use crate::schema::Definition;
+use crate::server::Version;
 
 /// What the migration means, whoever said so.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -63,19 +64,40 @@ fn is_plain(name: &str) -> bool {
 /// The rows that go with tables that are not in the new module.
 pub(super) fn removed_rows(
     compared: &Migration,
+    live: &Definition,
     new: &Definition,
     rows: &BTreeMap<String, u64>,
+    server: Version,
 ) -> Option<String> {
-    let gone = compared
-        .differences
-        .iter()
-        .filter(|difference| difference.subject == Subject::Table && new.table(&difference.name).is_none());
+    let gone = compared.differences.iter().filter(|difference| {
+        difference.subject == Subject::Table
+            && new.table(&difference.name).is_none()
+            && live.table(&difference.name).is_some_and(|table| !table.event)
+    });
     let lost: Vec<String> = gone
-        .filter_map(|difference| Some((&difference.name, *rows.get(&difference.name)?)))
-        .filter(|(_, rows)| *rows > 0)
-        .map(|(name, rows)| format!("table {name} goes with {}", counted(rows)))
+        .filter_map(|difference| match rows.get(&difference.name) {
+            Some(0) => None,
+            // What nobody could count, the server does.
+            None if keeps_rows(server) => None,
+            Some(rows) => Some(format!("table {} goes with {}", difference.name, counted(*rows))),
+            None => {
+                Some(format!("table {} goes with all its rows, which could not be counted", difference.name))
+            }
+        })
         .collect();
     (!lost.is_empty()).then(|| lost.join("; "))
+}
+
+/// Whether a server refuses to remove tables that have rows.
+fn keeps_rows(server: Version) -> bool {
+    server >= Version::new(2, 2, 0)
+}
+
+/// Why a server does not remove tables that have rows, if it does not.
+pub(super) fn kept_rows(server: Version, lost: &str) -> Option<String> {
+    keeps_rows(server).then(|| {
+        format!("{lost}, and SpacetimeDB {server} removes empty tables only: `stdbctl db sql` can empty it")
+    })
 }
 
 /// What deleting everything loses.

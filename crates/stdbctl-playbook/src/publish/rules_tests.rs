@@ -91,10 +91,23 @@ fn only_what_is_touched_and_there_is_counted() {
 fn rows_of_a_removed_table_are_data() {
     let (v1, v2) = (definition("demo_v1"), definition("demo_v2_addtable"));
     let back = compare(&v2, &v1, Rules::V2);
-    let lost = removed_rows(&back, &v1, &rows(&[("score", 2), ("person", 9)]));
+    let old = Version::new(2, 1, 0);
+    let lost = removed_rows(&back, &v2, &v1, &rows(&[("score", 2), ("person", 9)]), old);
     assert_eq!(lost.as_deref(), Some("table score goes with 2 rows"));
-    assert_eq!(removed_rows(&back, &v1, &rows(&[("score", 0)])), None);
-    assert_eq!(removed_rows(&compare(&v1, &v2, Rules::V2), &v2, &rows(&[])), None);
+    assert_eq!(removed_rows(&back, &v2, &v1, &rows(&[("score", 0)]), old), None);
+    assert_eq!(removed_rows(&compare(&v1, &v2, Rules::V2), &v1, &v2, &rows(&[]), old), None);
+    let unknown = removed_rows(&back, &v2, &v1, &rows(&[("person", 9)]), old);
+    assert_eq!(unknown.as_deref(), Some("table score goes with all its rows, which could not be counted"));
+    assert_eq!(removed_rows(&back, &v2, &v1, &rows(&[]), Version::new(2, 8, 3)), None, "the server counts");
+}
+
+#[test]
+fn newer_servers_remove_empty_tables_only() {
+    let kept = |version: &str| kept_rows(version.parse().unwrap(), "table score goes with 2 rows");
+    assert!(
+        kept("2.8.3").unwrap().starts_with("table score goes with 2 rows, and SpacetimeDB 2.8.3 removes")
+    );
+    assert_eq!(kept("2.1.0"), None);
 }
 
 #[test]

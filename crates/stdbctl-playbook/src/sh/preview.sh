@@ -5,6 +5,7 @@
 
 # see_publish: what there is under a name, and what is kept of it. $owner is whose it will be, if there is nothing yet.
 see_publish() {
+  see_moving
   ask health /v1/health
   [ "$status" != 0 ] || {
     see_unit

@@ -12,10 +12,9 @@ main() {
   elif [ "$status" = 0 ]; then
     outcome=down why=$body
   else
-    tell stale ''
-    return
+    outcome=stale
   fi
-  tell outcome "$outcome $why"
+  if [ "$outcome" = stale ]; then tell stale ''; else tell outcome "$outcome $why"; fi
 }
 
 # as_seen: whether the database is as it was when the preview was made, and the module where it was.
@@ -127,7 +126,7 @@ fetch_live() {
 }
 
 keep_data() {
-  take_snapshot "program $live${newline}sha256 $live_sha$newline$(printf '%s' "$before" | sed 's/^/rows /')"
+  take_snapshot "program $live${newline}sha256 $live_sha$newline${cleared:+deleted$newline}$(printf '%s' "$before" | sed 's/^/rows /')"
 }
 
 # slowly COMMAND...: a request that may take its time; leaves $status and $body.
@@ -176,13 +175,22 @@ put_data() {
   restore_snapshot "$restore_from"
 }
 
+# rejected: what was not taken, by what is live now. What the old module's way back needs goes only if that is live.
 rejected() {
   refusal=$why
   outcome=rejected
   [ "$put" = put_module ] || outcome="step publish"
   [ -z "$database" ] || show_log
-  [ -z "$snapshot" ] || rm -rf "${snapshots:?}/$snapshot"
-  [ -z "$payload" ] || forget "$sha"
+  if [ -z "$database" ]; then
+    [ -z "$payload" ] || forget "$sha"
+  elif see_live && [ "$live" = "${live_before:-}" ]; then
+    [ -z "$snapshot" ] || rm -rf "${snapshots:?}/$snapshot"
+    [ -z "$payload" ] || forget "$sha"
+  elif [ "$status" = 200 ] && [ -n "$live" ] && [ "$live" != "$program" ]; then
+    outcome=stale
+  elif [ -n "$snapshot" ]; then
+    refusal="$refusal; the data of before is kept in $snapshots/$snapshot"
+  fi
   why=$refusal
 }
 
@@ -216,7 +224,9 @@ prove_reducer() {
 
 prove_sql() {
   [ -n "$check_sql" ] || return 0
-  slowly request_as "$owner" "/v1/database/$database/sql" -X POST --data-raw "$check_sql"
+  # As a file: arguments can be seen by everybody on the host.
+  printf %s "$check_sql" >"$run/check"
+  slowly request_as "$owner" "/v1/database/$database/sql" -X POST --data-binary "@$run/check"
   [ "$status" = 200 ] || {
     why="the check's query failed: $body"
     return 1
@@ -224,7 +234,7 @@ prove_sql() {
   [ -n "$check_rows" ] || return 0
   rows=$(printf '%s' "$body" | rows_of)
   case $newline$check_rows$newline in *"$newline$rows$newline"*) return ;; esac
-  why="the check's query answered $(printf '%s' "$rows" | head -c 400)"
+  why="the check's query answered $(printf '%s' "$rows" | head -c 400) and not $check_expect"
   return 1
 }
 
@@ -294,7 +304,7 @@ undo_update() {
     return 1
   }
   restore_snapshot "$snapshot" || {
-    how=$why
+    how="$why; the data of before is kept in $snapshots/$snapshot"
     return 1
   }
   if ! see_live || [ "$live" != "$live_before" ]; then
