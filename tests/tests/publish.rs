@@ -182,6 +182,15 @@ fn the_way_back_over_deleted_data(site: &Site) {
     assert_eq!(site.persons("game"), ["first"], "it begins anew");
     site.roll_back("game", &["--restore-data"]).exited(0);
     assert_eq!(site.persons("game"), before);
+
+    // The server could go back by itself, to an empty database.
+    site.publish("game", V2, &[]).exited(0);
+    site.publish("game", V1, &["--break-clients", "--delete-data"]).exited(0);
+    assert_eq!(site.persons("game"), ["first"], "it begins anew");
+    let planned = site.roll_back("game", &["--plan"]);
+    assert!(planned.stdout.contains("stays deleted without --restore-data"), "{planned}");
+    site.roll_back("game", &["--restore-data"]).exited(0);
+    assert_eq!(site.persons("game"), before);
     let listed = site.roll_back("game", &["--to", "ffff"]);
     listed.failed(1, &["no module", "ffff"]);
     assert!(listed.stderr.contains(" by "), "what there is is listed\n{listed}");
