@@ -200,13 +200,20 @@ pub(crate) async fn places(
 ) -> Result<Vec<(String, Place)>, CliError> {
     let password = sudo_password::of_run(ssh, site.hosts.len(), console)?;
     let config = SshConfig::new(ssh.ssh_config.clone());
-    let flags = |options: &mut ConnectOptions, configured| {
-        apply_flags(options, configured, ssh, resolve, console);
-    };
     let places = site.hosts.iter().map(async |host| {
         let place = match &host.target {
             None => Place::Local(password.clone()),
             Some(target) => {
+                let flags = |options: &mut ConnectOptions, configured| {
+                    let is_on_the_way =
+                        (&options.target.user, &options.target.host) != (&target.user, &target.host);
+                    // `yes` was said of this very host; the flag is about another.
+                    let is_strict = is_on_the_way && configured == Strictness::Yes;
+                    apply_flags(options, configured, ssh, resolve, console);
+                    if is_strict {
+                        options.unknown_key = UnknownKey::Refuse;
+                    }
+                };
                 let options = config.options(target.clone(), flags).await;
                 let options = options.map_err(|error| ssh_config_error(&host.name, error))?;
                 Place::Remote(Box::new(options), password.clone())
@@ -285,6 +292,7 @@ fn operator() -> String {
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
+    use stdbctl_ssh::Route;
 
     use super::*;
     use crate::cli::{Cli, PlanArgs, Verb};
@@ -399,6 +407,20 @@ mod tests {
         assert_eq!(flagged.known_hosts, [PathBuf::from("mine")]);
         assert!(flagged.global_known_hosts.is_empty());
         assert!(matches!(flagged.unknown_key, UnknownKey::AcceptNew));
+    }
+
+    #[tokio::test]
+    async fn the_flag_for_unknown_keys_weakens_no_strict_host_on_the_way() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config");
+        let text = "Host *.com\nProxyJump loose,strict\nHost strict\nStrictHostKeyChecking yes\n";
+        std::fs::write(&file, text).unwrap();
+        let options = options(&["--ssh-config", file.to_str().unwrap(), "--accept-new"]).await.unwrap();
+        assert!(matches!(options.unknown_key, UnknownKey::AcceptNew));
+        let Route::Through(strict) = options.route else { panic!("{options:?}") };
+        assert!(matches!(strict.unknown_key, UnknownKey::Refuse));
+        let Route::Through(loose) = strict.route else { panic!("{strict:?}") };
+        assert!(matches!(loose.unknown_key, UnknownKey::AcceptNew));
     }
 
     #[tokio::test]
