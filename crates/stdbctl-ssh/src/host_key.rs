@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use russh::Preferred;
 use russh::keys::ssh_key::public::KeyData;
-use russh::keys::{Algorithm, PublicKeyOrCertificate};
+use russh::keys::{Algorithm, Certificate, PublicKeyOrCertificate};
 
 use crate::certificate::{CertificateFault, check_certificate};
 use crate::client::Shared;
@@ -241,19 +241,23 @@ impl HostKeyCheck {
                 return Err(self.revoked(key, place));
             }
         }
-        if self.known.authorities(&self.host, self.port).contains(&certificate.signature_key()) {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-            return check_certificate(certificate, &self.host, now)
-                .map_err(|source| self.bad_certificate(source));
-        }
+        let Err(fault) = self.check_vouched(certificate) else { return Ok(()) };
+        // As with OpenSSH: a certificate that is good for nothing takes nothing from the key in it.
         match self.known.check(&self.host, self.port, certificate.public_key()) {
             Verdict::Known => Ok(()),
             Verdict::Changed(place) => Err(self.changed(certificate.public_key(), place)),
-            _ => {
-                let authority = fingerprint(certificate.signature_key());
-                Err(self.bad_certificate(CertificateFault::UnknownAuthority { authority }))
-            }
+            _ => Err(self.bad_certificate(fault)),
         }
+    }
+
+    /// Whether an authority that is trusted vouches for this host, now.
+    fn check_vouched(&self, certificate: &Certificate) -> Result<(), CertificateFault> {
+        let authority = certificate.signature_key();
+        if !self.known.authorities(&self.host, self.port).contains(&authority) {
+            return Err(CertificateFault::UnknownAuthority { authority: fingerprint(authority) });
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        check_certificate(certificate, &self.host, now)
     }
 
     async fn check_key(&self, key: &KeyData, shared: &Shared) -> Result<(), HostKeyError> {

@@ -205,3 +205,17 @@ async fn a_certificate_of_an_unknown_authority_counts_for_no_more_than_its_key()
     sshd.write("known_hosts", &(trusted + &key));
     sshd.connect().await.close().await;
 }
+
+#[tokio::test]
+async fn a_key_on_record_stays_good_when_its_certificate_has_expired() {
+    let sshd = certified(&["-n", "127.0.0.1", "-V", "-2h:-1h"]);
+    let authority = format!("@cert-authority * {}", sshd.public_key("authority"));
+    let of_host = |key: &str| format!("[127.0.0.1]:{} {}", sshd.port, sshd.public_key(key));
+    sshd.write("known_hosts", &(authority.clone() + &of_host("host_ed25519")));
+    sshd.connect().await.close().await;
+    sshd.write("known_hosts", &(authority.clone() + &of_host("id_ed25519")));
+    assert_eq!(refusal(sshd.options()).await.kind(), ErrorKind::HostKeyChanged);
+    let revoked = format!("@revoked * {}", sshd.public_key("host_ed25519"));
+    sshd.write("known_hosts", &(authority + &of_host("host_ed25519") + &revoked));
+    assert_eq!(refusal(sshd.options()).await.kind(), ErrorKind::HostKeyRevoked);
+}
