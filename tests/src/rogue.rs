@@ -145,6 +145,27 @@ impl Visit {
         self.next_command(2 << 20)
     }
 
+    /// The same, and says that it has become root for it.
+    ///
+    /// # Errors
+    /// As [`Visit::agree`].
+    pub fn take_script(&mut self) -> io::Result<Command> {
+        self.admit()?;
+        self.next_script()
+    }
+
+    /// The same for a script that is not the first.
+    ///
+    /// # Errors
+    /// As [`Visit::agree`].
+    pub fn next_script(&mut self) -> io::Result<Command> {
+        let command = self.next_command(2 << 20)?;
+        let nonce = command.line.split(|c: char| !c.is_ascii_alphanumeric()).find(|word| is_nonce(word));
+        let mark = format!("@{} root\n", nonce.unwrap_or_default());
+        self.write(&command, mark.as_bytes())?;
+        Ok(command)
+    }
+
     /// Writes to a command's standard output.
     ///
     /// # Errors
@@ -186,6 +207,10 @@ impl Visit {
     pub fn disconnect(&mut self, words: &[u8]) -> io::Result<()> {
         self.wire.send(&[vec![1], uint(2), string(words), string("")].concat())
     }
+}
+
+fn is_nonce(word: &str) -> bool {
+    word.len() == 32 && word.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 impl Command {

@@ -463,7 +463,7 @@ fn floods_take_little_memory() {
 #[test]
 fn records_that_claim_gigabytes() {
     plan(|visit| {
-        let command = visit.take_command()?;
+        let command = visit.take_script()?;
         let header = format!("\n@{} paths 99999999999\n", command.nonce());
         visit.write(&command, header.as_bytes())?;
         for_ever(|| visit.write(&command, &MUCH))
@@ -474,13 +474,13 @@ fn records_that_claim_gigabytes() {
 #[test]
 fn records_without_end() {
     let met = plan(|visit| {
-        let command = visit.take_command()?;
+        let command = visit.take_script()?;
         let record = format!("\n@{} x 1000000\n{}", command.nonce(), "x".repeat(1_000_000));
         for_ever(|| visit.write(&command, record.as_bytes()))
     });
     met.failed_within(1, &["more than 64 MiB"], Duration::from_secs(90), 160 * MEGABYTE);
     let met = plan(|visit| {
-        let command = visit.take_command()?;
+        let command = visit.take_script()?;
         let records = format!("\n@{} x 0\n", command.nonce()).repeat(500);
         for_ever(|| visit.write(&command, records.as_bytes()))
     });
@@ -490,12 +490,12 @@ fn records_without_end() {
 #[test]
 fn noise_without_end() {
     let met = plan(|visit| {
-        let command = visit.take_command()?;
+        let command = visit.take_script()?;
         for_ever(|| visit.write(&command, &b"Welcome!\n".repeat(3000)))
     });
     met.failed_within(1, &["more than 64 MiB"], Duration::from_secs(90), LITTLE);
     let met = plan(|visit| {
-        let command = visit.take_command()?;
+        let command = visit.take_script()?;
         for_ever(|| visit.complain(&command, &ESCAPES.as_bytes().repeat(300)))
     });
     met.failed_within(1, &["more than 64 MiB"], Duration::from_secs(90), LITTLE);
@@ -504,7 +504,7 @@ fn noise_without_end() {
 #[test]
 fn records_under_a_forged_nonce() {
     plan(|visit| {
-        let command = visit.take_command()?;
+        let command = visit.take_script()?;
         let nonce = command.nonce();
         let (short, swapped) = (&nonce[1..], nonce.chars().rev().collect::<String>());
         for nonce in [short, &swapped, "", "0", &format!("{nonce}0")] {
@@ -519,7 +519,7 @@ fn records_under_a_forged_nonce() {
 fn records_that_contradict_themselves() {
     for record in ["x -1\n", "x +4\nabcd", "x 18446744073709551616\n", "\n", "x\n"] {
         let rogue = Rogue::start(move |visit| {
-            let command = visit.take_command()?;
+            let command = visit.take_script()?;
             let text = format!("\n@NONCE {record}").replace("NONCE", &command.nonce());
             visit.write(&command, text.as_bytes())?;
             visit.exit(&command, 0)
@@ -540,7 +540,7 @@ fn claim(visit: &mut Visit, id: &str, clock: &str) -> io::Result<()> {
 }
 
 fn answer(visit: &mut Visit, id: &str, clock: &str) -> io::Result<()> {
-    let command = visit.next_command(2 << 20)?;
+    let command = visit.next_script()?;
     let host = format!("id={id}\nversion=24.04\nmachine=x86_64\nclock={clock}\nmemory_kb=4018192\nssh=\n");
     let nonce = command.nonce();
     visit.write(&command, format!("\n@{nonce} host {}\n{host}\n@{nonce} end 0\n", host.len()).as_bytes())?;
@@ -623,7 +623,7 @@ fn a_terminal_stays_clean() {
         ),
         (
             |visit| {
-                let command = visit.take_command()?;
+                let command = visit.take_script()?;
                 visit.complain(&command, ESCAPES.as_bytes())?;
                 visit.exit(&command, 1)
             },
@@ -639,7 +639,7 @@ fn a_terminal_stays_clean() {
         ),
         (
             |visit| {
-                let command = visit.take_command()?;
+                let command = visit.take_script()?;
                 let text = format!("\n@{} {ESCAPES} {}\n{ESCAPES}", command.nonce(), ESCAPES.len());
                 visit.write(&command, text.as_bytes())?;
                 visit.write(&command, format!("\n@{} end 0\n", command.nonce()).as_bytes())?;
