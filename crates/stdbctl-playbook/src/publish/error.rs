@@ -164,8 +164,13 @@ impl PublishError {
             500.. => "nothing was changed; the module failed on the server: mend it and publish again",
             _ => "nothing was changed; mend the module and publish again",
         };
-        let words =
-            if answer.body.is_empty() { format!("status {}", answer.status) } else { answer.body.clone() };
+        let words = if answer.status == 0 {
+            format!("it broke off: {}", answer.body)
+        } else if answer.body.is_empty() {
+            format!("status {}", answer.status)
+        } else {
+            answer.body.clone()
+        };
         Self::Rejected { words, hints: vec![hint.to_owned()], log: Vec::new() }
     }
 
@@ -222,8 +227,8 @@ impl PublishError {
         match self {
             Self::Name(_) => vec!["nothing was changed; choose another name with --name".to_owned()],
             Self::Down { .. } => vec![
-                "nothing was changed; `stdbctl deploy` starts the server, `systemctl status spacetimedb` on the host \
-                 shows why it is down"
+                "nothing was changed; `stdbctl deploy` starts a server that is down, `systemctl restart spacetimedb` \
+                 on the host one that hangs, `systemctl status spacetimedb` shows which it is"
                     .to_owned(),
             ],
             Self::Moving { replica, aside } => {

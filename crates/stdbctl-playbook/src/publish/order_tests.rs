@@ -15,6 +15,7 @@ fn order() -> Order {
         delete_data: false,
         restore_data: false,
         snapshot: true,
+        approved: true,
         checks: Checks { reducer: Some("health check/../x".to_owned()), sql: Some(sql) },
     };
     Order::new(&Settings::default(), &wish, &Seen::read(&records).unwrap())

@@ -150,7 +150,7 @@ impl Site<'_> {
     fn inquiry<'i>(&'i self, target: &'i Target, operation: Operation, token: &Token) -> Option<Inquiry<'i>> {
         let database = self.seen.database.as_ref().filter(|_| operation != Operation::Create)?;
         let claims = match token {
-            Token::Makeable(claims) if self.apply => Some(claims.clone()),
+            Token::Makeable(claims) if self.apply && self.wish.approved => Some(claims.clone()),
             _ => None,
         };
         // Without a token only the room can be seen.
@@ -336,6 +336,9 @@ impl Site<'_> {
             preview.snapshot.clone_from(&answered.room);
         }
         preview.notes = self.notes(preview, compared.is_some(), migrates, token);
+        if preview.source == Source::Server && preview.manual.is_none() {
+            preview.notes.extend(compared.as_ref().and_then(rules::doubt));
+        }
         preview.differences = compared.map(|compared| compared.differences).unwrap_or_default();
     }
 

@@ -44,6 +44,15 @@ pub(super) fn weigh(server: Option<&ServerPlan>, compared: Option<&Migration>) -
     }
 }
 
+/// What servers of this version are known to fail at although they plan it.
+pub(super) fn doubt(compared: &Migration) -> Option<String> {
+    let manual: Vec<_> =
+        compared.of_severity(Severity::Manual).map(|difference| difference.what.as_str()).collect();
+    (!manual.is_empty()).then(|| {
+        format!("the server plans this, but some of its version have failed at it: {}", manual.join("; "))
+    })
+}
+
 /// The tables of the live module that the migration touches.
 pub(super) fn touched(compared: &Migration, live: &Definition) -> Vec<String> {
     let touched = compared.tables_touched().into_iter().filter(|name| live.table(name).is_some());

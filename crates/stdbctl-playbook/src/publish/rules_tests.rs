@@ -17,6 +17,7 @@ fn wish(what: What) -> Wish {
         delete_data: false,
         restore_data: false,
         snapshot: true,
+        approved: true,
         checks: Checks::default(),
     }
 }

@@ -22,6 +22,8 @@ pub struct Wish {
     pub restore_data: bool,
     /// Whether a snapshot is taken of data that the server is going to migrate or delete.
     pub snapshot: bool,
+    /// Whether what is planned has been agreed to beforehand. Only then is a lost token made anew for the preview.
+    pub approved: bool,
     /// What must hold afterwards, beyond what always must.
     pub checks: Checks,
 }

@@ -151,7 +151,9 @@ put() {
 }
 
 put_module() {
-  put "$sha" "$query" || was_taken || return
+  created=
+  put "$sha" "$query" || { was_taken && created=yes; } || return
+  case $body in *'"op":"created"'*) created=yes ;; esac
   [ -n "$database" ] || database=$(printf '%s' "$body" | sed -n 's/.*"database_identity":"\([0-9a-f]\{64\}\)".*/\1/p')
   [ -n "$database" ] || {
     why="$status $body"
@@ -256,6 +258,10 @@ undo() {
 }
 
 undo_create() {
+  [ -n "$created" ] || {
+    how='somebody else has made the database meanwhile, so it is left alone'
+    return 1
+  }
   request_as "$owner" "/v1/database/$database" -X DELETE
   case $status in
     2??) how='the new database was deleted again' ;;

@@ -31,6 +31,7 @@ pub(super) async fn read(args: &PublishArgs, console: &Console) -> Result<Wish, 
         delete_data: *delete_data,
         restore_data: *restore_data,
         snapshot: !no_snapshot,
+        approved: args.yes,
         checks: checks(&args.check),
     })
 }
