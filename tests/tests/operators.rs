@@ -17,7 +17,7 @@ struct Member {
 }
 
 impl Member {
-    /// With a new key, which `user` of the host lets in under these options of authorized_keys(5).
+    /// With a new key, which `user` of the host lets in under these options of `authorized_keys(5)`.
     fn join(host: &LabHost, user: &str, options: &str) -> Self {
         let operator = Operator::new();
         let key = operator.home().join("key");
