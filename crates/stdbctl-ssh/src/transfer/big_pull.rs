@@ -105,7 +105,9 @@ async fn lane(
                 let line = hearing.line().await?.unwrap_or_default();
                 let (number, theirs) = blocks::answer(&line)?;
                 lock().pop_front();
-                if (number, &theirs) != (block.number, &ours) {
+                if (number, &theirs) == (block.number, &ours) {
+                    queue.arrived(block);
+                } else {
                     far.meter.lost(block.length);
                     if !queue.again(block) {
                         return Err(TransferError::Changed(format!("{} on the host", order.path)));
@@ -118,11 +120,7 @@ async fn lane(
         .await;
         (hearing, heard)
     };
-    let ended = far.talk(order, say, hear).await;
-    for block in std::mem::take(&mut *lock()) {
-        queue.give_back(block);
-    }
-    ended
+    far.talk(order, say, hear).await
 }
 
 /// Takes a block in, and gives back its sha256.

@@ -117,7 +117,6 @@ async fn lane(
                 }
                 if saying.say(piece).await.is_err() {
                     lock().remove(&block.number);
-                    queue.give_back(block);
                     far.meter.lost(gone);
                     return Ok(Err(Deaf));
                 }
@@ -139,11 +138,13 @@ async fn lane(
                 let Some((block, ours)) = lock().remove(&number) else {
                     return Err(TransferError::Protocol(crate::printable::printable(line)));
                 };
-                if ours != theirs {
-                    far.meter.lost(block.length);
-                    if !queue.again(block) {
-                        return Err(TransferError::Damaged(order.path.to_owned()));
-                    }
+                if ours == theirs {
+                    queue.arrived(block);
+                    continue;
+                }
+                far.meter.lost(block.length);
+                if !queue.again(block) {
+                    return Err(TransferError::Damaged(order.path.to_owned()));
                 }
             }
             Ok(())
@@ -153,7 +154,6 @@ async fn lane(
     };
     let ended = far.talk(order, say, hear).await;
     for (block, _) in std::mem::take(&mut *lock()).into_values() {
-        queue.give_back(block);
         far.meter.lost(block.length);
     }
     ended

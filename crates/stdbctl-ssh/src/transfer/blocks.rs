@@ -103,12 +103,16 @@ pub(super) struct Queue {
 
 struct State {
     waiting: VecDeque<Block>,
+    /// On its way, by number. Only the other end's word takes a block out of here: a channel that ends in whatever way
+    /// loses none.
+    travelling: BTreeMap<u64, Block>,
     attempts: BTreeMap<u64, u32>,
 }
 
 impl Queue {
     pub(super) fn new(blocks: impl Iterator<Item = Block>) -> Self {
-        Self { state: Mutex::new(State { waiting: blocks.collect(), attempts: BTreeMap::new() }) }
+        let waiting = blocks.collect();
+        Self { state: Mutex::new(State { waiting, travelling: BTreeMap::new(), attempts: BTreeMap::new() }) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -116,17 +120,28 @@ impl Queue {
     }
 
     pub(super) fn next(&self) -> Option<Block> {
-        self.lock().waiting.pop_front()
+        let mut state = self.lock();
+        let block = state.waiting.pop_front()?;
+        state.travelling.insert(block.number, block);
+        Some(block)
     }
 
-    /// It has not been asked for in earnest.
-    pub(super) fn give_back(&self, block: Block) {
-        self.lock().waiting.push_front(block);
+    /// It has arrived as what it is.
+    pub(super) fn arrived(&self, block: Block) {
+        self.lock().travelling.remove(&block.number);
+    }
+
+    /// Once no channel is left: what was on its way has to travel again.
+    fn gather(&self) {
+        let mut state = self.lock();
+        let lost = std::mem::take(&mut state.travelling);
+        state.waiting.extend(lost.into_values());
     }
 
     /// It has arrived as something else. False if that has been so too often.
     pub(super) fn again(&self, block: Block) -> bool {
         let mut state = self.lock();
+        state.travelling.remove(&block.number);
         state.waiting.push_back(block);
         let attempts = state.attempts.entry(block.number).or_insert(0);
         *attempts += 1;
@@ -160,6 +175,7 @@ pub(super) async fn travel(
             Err(error) => Err(error),
         };
         let ended = try_join_all((0..lanes.min(queue.len())).map(|_| run())).await?;
+        queue.gather();
         let refused = ended.iter().filter(|lane| **lane == Lane::Refused).count();
         lanes = lanes.saturating_sub(refused).max(1);
         idle = if queue.len() < before { 0 } else { idle + 1 };
@@ -190,6 +206,28 @@ mod tests {
         for wrong in ["", "7", "x y", "7 abc  -"] {
             assert!(matches!(answer(wrong), Err(TransferError::Protocol(_))), "{wrong}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_channel_that_is_refused_loses_no_block() {
+        let queue = Queue::new(of(9 * SIZE));
+        let arrived = Mutex::new(BTreeSet::new());
+        let opened = std::sync::atomic::AtomicUsize::new(0);
+        let lane = async || {
+            let number = opened.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            while let Some(block) = queue.next() {
+                // Everything but the first channel of the first round is refused with a block in its hands.
+                if (1..7).contains(&number) {
+                    return Err(TransferError::Command(CommandError::Channel("no".to_owned())));
+                }
+                tokio::task::yield_now().await;
+                arrived.lock().unwrap().insert(block.number);
+                queue.arrived(block);
+            }
+            Ok(())
+        };
+        travel(&queue, 7, lane).await.unwrap();
+        assert_eq!(arrived.into_inner().unwrap(), (0..9).collect());
     }
 
     #[test]
