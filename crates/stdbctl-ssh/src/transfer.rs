@@ -70,10 +70,10 @@ pub async fn push(
         .await
 }
 
-/// Copies a file or directory of the host to a local path, under the rules of [`push`].
+/// Copies a file or directory of the host to a local path, under the rules of [`push()`].
 ///
 /// # Errors
-/// As [`push`].
+/// As [`push()`].
 pub async fn pull(
     session: &Session,
     remote: &str,
