@@ -109,5 +109,9 @@ fn a_clean_checkout_previews_and_publishes_to_a_real_host() {
             assert_eq!(run.output("changed"), "true", "{run:?}");
         }
     });
-    assert_eq!(machine.sh("find . -path ./action -prune -o -name 'secrets.*' -print"), "", "no key is left behind");
+    assert_eq!(
+        machine.sh("find . -path ./action -prune -o -name 'secrets.*' -print"),
+        "",
+        "no key is left behind"
+    );
 }
