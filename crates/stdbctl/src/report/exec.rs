@@ -11,6 +11,7 @@ use stdbctl_engine::host::{Ending, Output};
 use super::json::Json;
 use super::style::{BAD, GOOD, LOUD, duration};
 use super::{Writer, clean, github};
+use super::{keep, now};
 use crate::cli::Format;
 
 /// A line longer than this is shown in pieces.
@@ -239,17 +240,6 @@ fn write_raw(out: &mut Writer, bytes: &[u8], clean: bool) -> io::Result<()> {
         out.write_all(bytes)?;
     }
     out.flush()
-}
-
-/// Keeps the first failure. A reader that went away does not stop the command.
-fn keep(written: &mut io::Result<()>, result: io::Result<()>) {
-    if written.is_ok() {
-        *written = result;
-    }
-}
-
-fn now() -> String {
-    jiff::Timestamp::now().to_string()
 }
 
 #[cfg(test)]

@@ -23,3 +23,15 @@ mod tests;
 pub(crate) mod transfer;
 
 pub(crate) use self::reporter::{Reporter, Writer};
+
+/// Keeps the first failure. A reader that went away does not stop what is reported on.
+fn keep(written: &mut std::io::Result<()>, result: std::io::Result<()>) {
+    if written.is_ok() {
+        *written = result;
+    }
+}
+
+/// The time of an event.
+fn now() -> String {
+    jiff::Timestamp::now().to_string()
+}

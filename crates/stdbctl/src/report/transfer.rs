@@ -13,6 +13,7 @@ use stdbctl_ssh::{Progress, Transferred};
 use super::json::Json;
 use super::style::{BAD, CHANGE, LOUD, count, duration, size};
 use super::{Writer, clean, github};
+use super::{keep, now};
 use crate::cli::Format;
 use crate::console::Console;
 
@@ -288,17 +289,6 @@ fn summary(done: &Transferred, seconds: f64) -> String {
 fn style(template: &str) -> ProgressStyle {
     // The templates are this file's own; one that does not parse would show the default bar.
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
-}
-
-/// Keeps the first failure. A reader that went away does not stop the transfer.
-fn keep(written: &mut io::Result<()>, result: io::Result<()>) {
-    if written.is_ok() {
-        *written = result;
-    }
-}
-
-fn now() -> String {
-    jiff::Timestamp::now().to_string()
 }
 
 #[cfg(test)]
