@@ -17,6 +17,7 @@ use crate::agent::AgentSigner;
 use crate::client::{Client, Ended, Shared};
 use crate::error::{ConnectError, Step};
 use crate::identity::{Identities, Identity, Signing};
+use crate::observer::{self, Observation, Observer};
 
 /// One login, and what came of it so far.
 pub(crate) struct Login<'a> {
@@ -27,6 +28,7 @@ pub(crate) struct Login<'a> {
     pub(crate) host: &'a str,
     pub(crate) address: String,
     pub(crate) patience: Duration,
+    pub(crate) observer: &'a Observer,
 }
 
 enum Answer {
@@ -40,6 +42,20 @@ enum Answer {
     Gone,
 }
 
+impl Answer {
+    fn observed(&self, identity: &str) -> Observation {
+        let answer = match self {
+            Self::Taken => observer::Answer::Taken,
+            Self::Refused { methods, partial } => {
+                observer::Answer::Refused { methods: methods.clone(), partial: *partial }
+            }
+            Self::Skipped(why) => observer::Answer::NotOffered(why.clone()),
+            Self::Gone => observer::Answer::HungUp,
+        };
+        Observation::Answered { identity: identity.to_owned(), answer }
+    }
+}
+
 impl Login<'_> {
     /// Offers the keys in order. Each answer must come within the patience.
     pub(crate) async fn run(mut self, identities: &Identities) -> Result<(), ConnectError> {
@@ -49,6 +65,7 @@ impl Login<'_> {
         for identity in offered {
             let shared = Arc::clone(&self.shared);
             let answer = shared.within(self.patience, self.offer(identity)).await.map_err(|_| self.slow())?;
+            self.observer.tell(|| answer.observed(&identity.name));
             match answer {
                 Answer::Taken => return Ok(()),
                 Answer::Skipped(why) => skipped.push(why),

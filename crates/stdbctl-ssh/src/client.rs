@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use russh::Names;
 use russh::client::{self, DisconnectReason};
 use russh::keys::PublicKeyOrCertificate;
 use tokio::time::{error::Elapsed, timeout};
 
 use crate::host_key::{HostKeyCheck, HostKeyError};
+use crate::observer::{Algorithms, Observation, Observer};
 use crate::printable::printable;
 
 /// How a connection ended.
@@ -88,6 +90,7 @@ pub(crate) enum ClientError {
 pub(crate) struct Client {
     pub(crate) check: HostKeyCheck,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) observer: Observer,
 }
 
 impl client::Handler for Client {
@@ -95,7 +98,18 @@ impl client::Handler for Client {
 
     async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, Self::Error> {
         self.check.check(shown, &self.shared).await?;
+        self.observer.tell(|| Observation::Recognised(self.check.recognised(shown)));
         Ok(true)
+    }
+
+    async fn kex_done(
+        &mut self,
+        _: Option<&[u8]>,
+        names: &Names,
+        _: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        self.observer.tell(|| Observation::Agreed(Algorithms::new(names)));
+        Ok(())
     }
 
     async fn disconnected(&mut self, reason: DisconnectReason<Self::Error>) -> Result<(), Self::Error> {

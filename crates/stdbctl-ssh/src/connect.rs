@@ -17,6 +17,7 @@ use crate::error::{ConnectError, Step};
 use crate::hops::{Hops, Reached};
 use crate::host_key::{HostKeyCheck, UnknownKey};
 use crate::identity::Identities;
+use crate::observer::{Observation, Observer};
 use crate::printable::printable;
 use crate::route::{Route, Way};
 use crate::session::Session;
@@ -82,6 +83,8 @@ pub struct ConnectOptions {
     pub retries: u32,
     /// What is shared with other connections.
     pub hops: Hops,
+    /// Who is told what happens on the way. Hosts on the way have observers of their own.
+    pub observer: Observer,
 }
 
 impl ConnectOptions {
@@ -112,6 +115,7 @@ impl ConnectOptions {
             route: Route::Direct,
             retries: 5,
             hops: Hops::default(),
+            observer: Observer::default(),
         }
     }
 
@@ -156,6 +160,7 @@ pub async fn connect(options: ConnectOptions) -> Result<Session, ConnectError> {
     let user = options.target.user.clone().or_else(|| options.user.clone());
     let user = user.ok_or_else(|| ConnectError::NoUser { host: host.clone() })?;
     let identities = Identities::gather(&options, &user).await;
+    options.observer.tell(|| identities.observed());
     if identities.offered.is_empty() {
         return Err(ConnectError::NoIdentity { user, host, skipped: identities.skipped });
     }
@@ -172,6 +177,7 @@ pub async fn connect(options: ConnectOptions) -> Result<Session, ConnectError> {
                 let Some(pause) = pauses.next(&error) else { return Err(error) };
                 drop(turn);
                 tracing::debug!(host, %error, ?pause, "turned away");
+                options.observer.tell(|| Observation::TurnedAway { why: error.to_string(), pause });
                 sleep(pause).await;
             }
         }
@@ -218,6 +224,7 @@ async fn log_in(
 ) -> Result<Line, ConnectError> {
     let Way { stream, place, address, words } = Way::find(options, hop).await?;
     tracing::debug!(place, "connected");
+    options.observer.tell(|| Observation::Connected { address });
     let line = async {
         let mut line = agree(options, stream, &place, address).await?;
         let login = Login {
@@ -228,6 +235,7 @@ async fn log_in(
             host: &options.target.host,
             address: place.clone(),
             patience: options.connect_timeout,
+            observer: &options.observer,
         };
         login.run(identities).await?;
         Ok::<_, ConnectError>(line)
@@ -240,7 +248,9 @@ async fn log_in(
         }
         (line, _) => line?,
     };
-    tracing::debug!(place, user, stats = ?line.counter.stats(), "logged in");
+    let stats = line.counter.stats();
+    tracing::debug!(place, user, ?stats, "logged in");
+    options.observer.tell(|| Observation::LoggedIn { user: user.to_owned(), stats });
     Ok(line)
 }
 
@@ -270,9 +280,9 @@ async fn agree(
         ..Config::default()
     });
     let longest_stall = options.keep_alive.saturating_mul(4);
-    let (stream, counter, cutter) = CountedStream::new(stream, longest_stall);
+    let (stream, counter, cutter) = CountedStream::new(stream, longest_stall, options.observer.clone());
     let shared = Arc::new(Shared::default());
-    let client = Client { check, shared: Arc::clone(&shared) };
+    let client = Client { check, shared: Arc::clone(&shared), observer: options.observer.clone() };
     let agreeing = client::connect_stream(config, stream, client);
     let failure = match shared.within(options.connect_timeout, agreeing).await {
         Ok(Ok(handle)) => return Ok(Line { handle, shared, counter, cutter, address }),

@@ -14,6 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
 
+use crate::observer::{Observation, Observer, identification};
+
 /// How much of the server's first words is kept for messages.
 const OPENING: usize = 512;
 
@@ -48,6 +50,7 @@ pub(crate) struct Counter {
     sent: AtomicU64,
     received: AtomicU64,
     opening: Mutex<Vec<u8>>,
+    observer: Observer,
 }
 
 impl Counter {
@@ -69,8 +72,12 @@ impl Counter {
         let before = self.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         if before < OPENING as u64 {
             let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+            let was_known = self.observer.is_there() && identification(&opening).is_some();
             let room = OPENING.saturating_sub(opening.len());
             opening.extend(bytes.iter().take(room));
+            if let Some(words) = identification(&opening).filter(|_| !was_known) {
+                self.observer.tell(|| Observation::Identified { words });
+            }
         }
     }
 }
@@ -102,9 +109,13 @@ pub(crate) struct CountedStream {
 }
 
 impl CountedStream {
-    pub(crate) fn new(stream: Box<dyn Stream>, longest_stall: Duration) -> (Self, Arc<Counter>, Cutter) {
+    pub(crate) fn new(
+        stream: Box<dyn Stream>,
+        longest_stall: Duration,
+        observer: Observer,
+    ) -> (Self, Arc<Counter>, Cutter) {
         let (cutter, cut) = oneshot::channel();
-        let counter = Arc::new(Counter::default());
+        let counter = Arc::new(Counter { observer, ..Counter::default() });
         let this = Self {
             stream,
             counter: Arc::clone(&counter),

@@ -16,6 +16,7 @@ use crate::client::Shared;
 use crate::connect::ConnectOptions;
 use crate::error::ErrorKind;
 use crate::known_hosts::{KnownHosts, Place, Verdict, fingerprint, remember, spelled};
+use crate::observer::{Recognised, Trusted};
 use crate::target::DEFAULT_PORT;
 
 /// A host key that no file has on record, as it is shown to whoever decides about it.
@@ -247,6 +248,27 @@ impl HostKeyCheck {
             Verdict::Known => Ok(()),
             Verdict::Changed(place) => Err(self.changed(certificate.public_key(), place)),
             _ => Err(self.bad_certificate(fault)),
+        }
+    }
+
+    /// Why what has passed [`HostKeyCheck::check`] is trusted.
+    pub(crate) fn recognised(&self, shown: &PublicKeyOrCertificate) -> Recognised {
+        let certificate = shown.certificate();
+        let key =
+            certificate.map_or_else(|| shown.public_key().key_data().clone(), |c| c.public_key().clone());
+        let vouched = certificate.filter(|certificate| self.check_vouched(certificate).is_ok());
+        let vouched = vouched.map(Certificate::signature_key);
+        let trusted = match (vouched, self.known.recorded(&self.host, self.port, &key)) {
+            (Some(authority), _) => self.known.authority(&self.host, self.port, authority).map(|place| {
+                Trusted::Vouched { authority: place.fingerprint, file: place.file, line: place.line }
+            }),
+            (None, place) => place.map(|Place { file, line, .. }| Trusted::Recorded { file, line }),
+        };
+        Recognised {
+            key_type: key.algorithm().to_string(),
+            fingerprint: fingerprint(&key),
+            by_certificate: certificate.is_some(),
+            trusted: trusted.unwrap_or_else(|| Trusted::Accepted { file: self.file.clone() }),
         }
     }
 

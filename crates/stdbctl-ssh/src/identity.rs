@@ -12,6 +12,7 @@ use crate::agent::{AgentKey, list_keys};
 use crate::certificate::doubt_certificate;
 use crate::connect::ConnectOptions;
 use crate::error::UnusableKey;
+use crate::observer::Observation;
 use crate::printable::printable;
 
 /// Servers hang up after six tries (`MaxAuthTries`), and each costs a round trip.
@@ -91,6 +92,12 @@ impl Identities {
         let mut identities = gathering.identities;
         identities.limit();
         identities
+    }
+
+    /// For whoever looks on.
+    pub(crate) fn observed(&self) -> Observation {
+        let offered = self.offered.iter().map(|identity| identity.name.clone()).collect();
+        Observation::Identities { offered, skipped: self.skipped.clone() }
     }
 
     fn limit(&mut self) {

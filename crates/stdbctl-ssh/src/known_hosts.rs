@@ -144,11 +144,25 @@ impl KnownHosts {
     ///
     /// The name without the port counts too: what is recognised by it must not be taken where it is revoked by it.
     pub(crate) fn revoked(&self, host: &str, port: u16, key: &KeyData) -> Option<Place> {
-        let revoked = |name: String| {
-            let mut entries = self.matching(&name, Marker::Revoked);
+        self.place(host, port, Marker::Revoked, key)
+    }
+
+    /// The line that this key of the host's is recognised by.
+    pub(crate) fn recorded(&self, host: &str, port: u16, key: &KeyData) -> Option<Place> {
+        self.place(host, port, Marker::None, key)
+    }
+
+    /// The line that trusts this authority's certificates for the host.
+    pub(crate) fn authority(&self, host: &str, port: u16, key: &KeyData) -> Option<Place> {
+        self.place(host, port, Marker::Authority, key)
+    }
+
+    fn place(&self, host: &str, port: u16, marker: Marker, key: &KeyData) -> Option<Place> {
+        let find = |name: String| {
+            let mut entries = self.matching(&name, marker);
             entries.find(|entry| entry.key.key_data() == key).map(Entry::place)
         };
-        names(host, port).find_map(revoked)
+        names(host, port).find_map(find)
     }
 
     /// The keys of the authorities whose certificates this host may show.

@@ -10,6 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::connect::ConnectOptions;
 use crate::error::{ConnectError, Step};
+use crate::observer::Observation;
 use crate::ssh_config::AddressFamily;
 
 /// How long one address may take before the next is tried beside it (RFC 8305).
@@ -20,6 +21,7 @@ pub(crate) async fn dial(options: &ConnectOptions) -> Result<(TcpStream, SocketA
     let patience = options.connect_timeout;
     let slow = |step| ConnectError::Timeout { step, address: options.place(), seconds: patience.as_secs() };
     let (from, addresses) = timeout(patience, resolve(options)).await.map_err(|_| slow(Step::Resolve))??;
+    options.observer.tell(|| Observation::Resolved { addresses: addresses.clone() });
     let stream = match timeout(patience, race(from, &addresses)).await {
         Ok(stream) => stream.map_err(|source| unreachable(options, &addresses, source))?,
         Err(_) => return Err(slow(Step::Tcp)),

@@ -17,6 +17,7 @@ mod hops;
 mod host_keys;
 mod logins;
 mod matrix;
+mod observed;
 mod proxy;
 mod round_trips;
 mod sshd;
