@@ -31,7 +31,7 @@ pub(crate) enum ConversationError {
     Host(HostError),
     #[error(transparent)]
     Record(RecordError),
-    #[error("nothing was heard for {} s", SILENCE.as_secs())]
+    #[error("the host was silent for {} s", SILENCE.as_secs())]
     Silent,
 }
 

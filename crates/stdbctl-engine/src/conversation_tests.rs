@@ -139,7 +139,7 @@ async fn a_host_that_says_nothing_is_given_up() {
         drop(output);
     });
     let error = said.await.unwrap_err();
-    assert_eq!(error.to_string(), "nothing was heard for 120 s");
+    assert_eq!(error.to_string(), "the host was silent for 120 s");
     assert_eq!(begun.elapsed().as_secs(), SILENCE.as_secs());
 }
 

@@ -29,34 +29,68 @@ pub fn assign(name: &str, value: &str) -> String {
     format!("{name}={}\n", quote(value))
 }
 
-/// Runs a script that only looks and holds nothing secret: the host may carry it in the command's line.
+/// Runs a script that only looks and holds nothing secret: the host may carry it in the command's line. If the
+/// connection is lost, it is run once more over a new one.
 ///
 /// # Errors
 /// If it did not run to its last line.
 pub async fn look(host: &dyn Host, script: &str) -> Result<Vec<Record>, Failure> {
+    match look_once(host, script).await {
+        Err(Failure::Lost(why)) => {
+            reconnect(host, why).await?;
+            look_once(host, script).await
+        }
+        looked => looked,
+    }
+}
+
+async fn look_once(host: &dyn Host, script: &str) -> Result<Vec<Record>, Failure> {
     let nonce = random_name()?;
     let script = asking(&nonce, script);
     let said = whole(Conversation::hold(&nonce, |output| host.look(script, output), |_| ()).await)?;
     Ok(said.records)
 }
 
-/// Runs a script that comes on standard input, and its payloads after it. Each record goes to `on_record` as it comes.
+/// Like [`look`], for a script that comes on standard input, and its payloads after it.
 ///
 /// # Errors
 /// As [`look`].
-pub async fn ask(
-    host: &dyn Host,
-    script: &str,
-    payloads: Vec<Stdin>,
-    on_record: impl FnMut(&Record),
-) -> Result<Vec<Record>, Failure> {
+pub async fn ask(host: &dyn Host, script: &str, payloads: Vec<Stdin>) -> Result<Vec<Record>, Failure> {
+    match run(host, script, payloads.clone()).await {
+        Err(Failure::Lost(why)) => {
+            reconnect(host, why).await?;
+            run(host, script, payloads).await
+        }
+        asked => asked,
+    }
+}
+
+/// Like [`ask`], for a script of which nobody knows what it changes: it is run at most once.
+///
+/// # Errors
+/// As [`look`]; [`Failure::Unknown`] if the connection is lost.
+pub async fn ask_once(host: &dyn Host, script: &str, payloads: Vec<Stdin>) -> Result<Vec<Record>, Failure> {
+    run(host, script, payloads).await.map_err(|failure| match failure {
+        Failure::Lost(why) => Failure::Unknown(why),
+        failure => failure,
+    })
+}
+
+async fn run(host: &dyn Host, script: &str, payloads: Vec<Stdin>) -> Result<Vec<Record>, Failure> {
     let nonce = random_name()?;
     let stdin = with_payloads(asking(&nonce, script), payloads);
-    let said = whole(Conversation::hold(&nonce, |output| host.run(stdin, output), on_record).await)?;
+    let said = whole(Conversation::hold(&nonce, |output| host.run(stdin, output), |_| ()).await)?;
     Ok(said.records)
 }
 
-/// Like [`ask`] without payloads, for a script that may go on for ever and be silent for long. No record is kept.
+/// Makes the connection anew that was lost for this reason, if that has not been done before.
+async fn reconnect(host: &dyn Host, why: String) -> Result<(), Failure> {
+    let Some(connecting) = host.reconnect() else { return Err(Failure::Lost(why)) };
+    tracing::warn!("{}: the connection was lost: {why}; connecting again", host.name());
+    connecting.await.map_err(|source| Failure::NotReconnected { lost: why, source })
+}
+
+/// Like [`ask_once`] without payloads, for a script that may go on for ever and be silent for long. No record is kept.
 ///
 /// # Errors
 /// As [`look`].
@@ -67,7 +101,7 @@ pub async fn follow(host: &dyn Host, script: &str, on_record: impl FnMut(&Record
     Ok(())
 }
 
-/// Like [`ask`], for a script that changes something: it defines `main`, which runs under the host's lock and to its
+/// Like [`ask_once`], for a script that changes something: it defines `main`, which runs under the host's lock and to its
 /// end even if the connection is lost. There it has `$run_id`, a private directory `$run`, and may call
 /// `tell KIND DATA`, a record unless nobody listens any more, and `ticking COMMAND...`, which it must for whatever
 /// takes longer than a few seconds.
@@ -130,9 +164,9 @@ impl RunKey {
 pub(crate) fn whole(said: Result<Conversation, ConversationError>) -> Result<Conversation, Failure> {
     let said = said.map_err(|error| match error {
         ConversationError::Host(error) if RootError::is_behind(&error) => Failure::Root(error),
-        ConversationError::Host(error) => Failure::Lost(error.chain()),
+        ConversationError::Host(error) => Failure::NotRun(error),
         ConversationError::Record(error) => Failure::Protocol(error.to_string()),
-        silent @ ConversationError::Silent => Failure::Lost(silent.to_string()),
+        silent @ ConversationError::Silent => Failure::Silent(silent.to_string()),
     })?;
     if said.is_whole() {
         return Ok(said);

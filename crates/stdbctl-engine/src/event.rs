@@ -81,6 +81,18 @@ pub enum EventKind {
         /// What the operator can try.
         hints: Vec<String>,
     },
+    /// The connection to a host was lost. It is made anew, once.
+    ConnectionLost {
+        /// The host.
+        host: String,
+        /// What is known about it.
+        cause: String,
+    },
+    /// The connection to a host was made anew. Nothing is repeated before the host has been observed again.
+    Reconnected {
+        /// The host.
+        host: String,
+    },
     /// Something the operator should know that does not stop the run.
     Warning {
         /// The host.

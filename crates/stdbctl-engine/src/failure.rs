@@ -38,13 +38,35 @@ pub enum Failure {
     /// The host has no room for what must be written, or cannot be written to. Nothing was changed.
     #[error("{0}")]
     Storage(String),
-    /// The connection was lost; whatever had begun runs to its end on the host.
+    /// The connection was lost, not for the first time if it could be made anew; whatever had begun runs to its end
+    /// on the host.
     #[error("the connection was lost: {0}")]
     Lost(String),
+    /// The connection was lost and could not be made anew; whatever had begun runs to its end on the host.
+    #[error("the connection was lost: {lost}; connecting again failed")]
+    NotReconnected {
+        /// Why it was lost.
+        lost: String,
+        /// Why there is no new one: the transport's own error.
+        source: HostError,
+    },
+    /// The connection was lost while the host did something that is not repeated: nobody knows whether it was done.
+    #[error("the connection was lost: {0}; whether the host has done it is not known")]
+    Unknown(String),
+    /// The connection stands, and the host has said nothing for so long that it was given up.
+    #[error("{0}")]
+    Silent(String),
+    /// The host was not given the script, or not all that the script reads.
+    #[error("{0}")]
+    NotRun(#[source] HostError),
     /// The host answered something that is not an answer.
     #[error("the host's answer could not be read: {0}")]
     Protocol(String),
 }
+
+/// What is true of every script that was cut off.
+const GOES_ON: &str =
+    "a step that had begun runs to its end on the host; run again: the run goes on from there";
 
 /// The words in full come with the task's end; the last of them is nearest to the cause.
 fn last_line(words: &str) -> &str {
@@ -55,7 +77,8 @@ impl Failure {
     /// The failure and what is behind it, in one line.
     pub fn cause(&self) -> String {
         match self {
-            Self::Connect(error) | Self::Root(error) => error.chain(),
+            Self::Connect(error) | Self::Root(error) | Self::NotRun(error) => error.chain(),
+            Self::NotReconnected { source, .. } => format!("{self}: {}", source.chain()),
             other => other.to_string(),
         }
     }
@@ -72,9 +95,11 @@ impl Failure {
                 "what was done stays done; mend the cause and run again: the run goes on from there"
             }
             Self::NotConverged(_) => "run again; if it stays so, something else on the host changes it back",
-            Self::Lost(_) => {
-                "a step that had begun runs to its end on the host; run again: the run goes on from there"
+            Self::NotReconnected { source, .. } => {
+                return source.hints.iter().cloned().chain([GOES_ON.to_owned()]).collect();
             }
+            Self::Unknown(_) => "it was not repeated; look whether it was done before you run it again",
+            Self::Lost(_) | Self::Silent(_) | Self::NotRun(_) => GOES_ON,
             Self::Protocol(_) => "run again with -v; if it stays so, this is a defect of stdbctl",
         };
         vec![hint.to_owned()]

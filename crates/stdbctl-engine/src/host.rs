@@ -153,6 +153,12 @@ pub trait Host: Send + Sync {
         self.run(stdin, output)
     }
 
+    /// Makes a lost connection anew: whatever is run from then on goes over the new one. A host does that once, so
+    /// that a line that does not hold is not clung to; None if it has done so already, or has no connection.
+    fn reconnect(&self) -> Option<BoxFuture<'_, Result<(), HostError>>> {
+        None
+    }
+
     /// The local address part of the connection, as the operator's side sees the host: what a name must resolve
     /// to if it is to lead here. None for the local machine.
     fn peer_address(&self) -> Option<std::net::IpAddr> {

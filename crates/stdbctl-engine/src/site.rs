@@ -46,10 +46,28 @@ impl Site {
             Ok(host) => site.host = Some(host),
             Err(error) => site.fail(Failure::Connect(error), events),
         }
-        if let Err(failure) = site.look(options, events).await {
+        let mut looked = site.look(options, events).await;
+        if let Err(Failure::Lost(why)) = looked {
+            looked = match site.reconnect(why, events).await {
+                Ok(()) => site.look(options, events).await,
+                Err(failure) => Err(failure),
+            };
+        }
+        if let Err(failure) = looked {
             site.fail(failure, events);
         }
         site
+    }
+
+    /// Makes a lost connection anew, if that has not been done before.
+    async fn reconnect(&self, why: String, events: &Sender) -> Result<(), Failure> {
+        let connecting = self.host.as_ref().and_then(|host| host.reconnect());
+        let Some(connecting) = connecting else { return Err(Failure::Lost(why)) };
+        let host = || self.report.host.clone();
+        events.send(EventKind::ConnectionLost { host: host(), cause: why.clone() });
+        connecting.await.map_err(|source| Failure::NotReconnected { lost: why, source })?;
+        events.send(EventKind::Reconnected { host: host() });
+        Ok(())
     }
 
     async fn look(&mut self, options: &Options, events: &Sender) -> Result<(), Failure> {

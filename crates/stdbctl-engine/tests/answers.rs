@@ -8,8 +8,8 @@
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use stdbctl_engine::event::{Event, EventKind, Outcome, Sender};
@@ -41,6 +41,14 @@ fn ends(ending: Ending, err: &'static str) -> Turn {
 struct Fake {
     turns: Vec<Turn>,
     asked: AtomicUsize,
+    /// What comes of connecting again, if that can be done.
+    again: Mutex<Option<Result<(), &'static str>>>,
+}
+
+impl Fake {
+    fn new(turns: Vec<Turn>) -> Self {
+        Self { turns, asked: AtomicUsize::new(0), again: Mutex::default() }
+    }
 }
 
 impl Host for Fake {
@@ -67,6 +75,11 @@ impl Host for Fake {
             turn.ending.map_err(HostError::new)
         })
     }
+
+    fn reconnect(&self) -> Option<BoxFuture<'_, Result<(), HostError>>> {
+        let again = self.again.lock().unwrap().take()?;
+        Some(Box::pin(async move { again.map_err(HostError::new) }))
+    }
 }
 
 fn tasks() -> Vec<Task> {
@@ -80,7 +93,16 @@ fn tasks() -> Vec<Task> {
 
 /// A run on one host that answers so.
 async fn deploy(turns: Vec<Turn>) -> (Report, Vec<Event>) {
-    let host: Arc<dyn Host> = Arc::new(Fake { turns, asked: AtomicUsize::new(0) });
+    deploy_on(Fake::new(turns)).await
+}
+
+/// The same, on one that can be connected to once more, with this result.
+async fn deploy_again(turns: Vec<Turn>, again: Result<(), &'static str>) -> (Report, Vec<Event>) {
+    deploy_on(Fake { again: Mutex::new(Some(again)), ..Fake::new(turns) }).await
+}
+
+async fn deploy_on(host: Fake) -> (Report, Vec<Event>) {
+    let host: Arc<dyn Host> = Arc::new(host);
     connected(Box::pin(async move { Ok(host) })).await
 }
 
@@ -172,10 +194,68 @@ async fn a_connection_that_is_lost_after_the_last_record_is_no_failure() {
 }
 
 #[tokio::test]
-async fn a_host_error_in_the_middle_is_a_lost_connection_with_its_cause() {
+async fn a_script_that_cannot_be_handed_over_is_no_lost_connection() {
     let mut turn = says(&[]);
-    turn.ending = Err("the channel was closed");
-    assert_eq!(failure(vec![turn]).await.to_string(), "the connection was lost: the channel was closed");
+    turn.ending = Err("cannot read module.wasm");
+    let (report, _) = deploy_again(vec![turn], Ok(())).await;
+    let failure = report.hosts[0].failure.as_ref().unwrap();
+    assert!(matches!(failure, Failure::NotRun(_)), "{failure:?}");
+    assert_eq!(failure.cause(), "cannot read module.wasm");
+}
+
+fn lost() -> Turn {
+    ends(Ending::Lost("reset by peer".to_owned()), "")
+}
+
+/// What was told of the connection, in order.
+fn told(events: &[Event]) -> Vec<String> {
+    let told = events.iter().filter_map(|event| match &event.kind {
+        EventKind::ConnectionLost { host, cause } => Some(format!("{host} lost: {cause}")),
+        EventKind::Reconnected { host } => Some(format!("{host} back")),
+        _ => None,
+    });
+    told.collect()
+}
+
+#[tokio::test]
+async fn a_host_that_is_lost_while_it_is_observed_is_observed_anew() {
+    let done = || {
+        says(&[
+            ("finished:one", "0 "),
+            ("finished:two", "0 "),
+            ("extra:one", "\n0"),
+            ("extra:two", "\n0"),
+            ("end", ""),
+        ])
+    };
+    let asked = || says(&[("end", "")]);
+    for turns in [
+        vec![lost(), says(&TO_DO), asked(), done()],
+        vec![says(&TO_DO), lost(), says(&TO_DO), asked(), done()],
+    ] {
+        let (report, events) = deploy_again(turns, Ok(())).await;
+        assert!(report.hosts[0].failure.is_none(), "{:?}", report.hosts[0].failure);
+        assert_eq!((report.hosts[0].counts.changed, report.hosts[0].counts.unchanged), (2, 0));
+        assert_eq!(told(&events), ["fake lost: reset by peer", "fake back"]);
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_is_lost_twice_is_given_up() {
+    let (report, events) = deploy_again(vec![lost(), lost()], Ok(())).await;
+    assert!(matches!(&report.hosts[0].failure, Some(Failure::Lost(why)) if why == "reset by peer"));
+    assert_eq!(told(&events).len(), 2);
+}
+
+#[tokio::test]
+async fn why_there_is_no_new_connection_is_told() {
+    let (report, events) = deploy_again(vec![lost()], Err("cannot connect")).await;
+    let failure = report.hosts[0].failure.as_ref().unwrap();
+    assert_eq!(
+        failure.cause(),
+        "the connection was lost: reset by peer; connecting again failed: cannot connect"
+    );
+    assert_eq!(told(&events), ["fake lost: reset by peer"]);
 }
 
 #[tokio::test]
@@ -200,7 +280,7 @@ async fn an_answer_that_claims_gigabytes_is_refused() {
 async fn a_silent_host_is_given_up_whenever_it_falls_silent() {
     for turns in [vec![], vec![says(&TO_DO)], vec![says(&TO_DO), says(&[("end", "")])]] {
         let failure = failure(turns).await;
-        assert_eq!(failure.to_string(), "the connection was lost: nothing was heard for 120 s");
+        assert_eq!(failure.to_string(), "the host was silent for 120 s");
     }
 }
 

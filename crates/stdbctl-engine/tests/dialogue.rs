@@ -1,4 +1,4 @@
-//! Scripts of a verb's own, run for real under several shells.
+//! Scripts of a verb's own, run for real under several shells, and what becomes of them if the connection is lost.
 
 #![expect(
     clippy::unwrap_used,
@@ -10,11 +10,13 @@
 mod sandbox;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sandbox::Sandbox;
 use stdbctl_engine::dialogue::{self, Changing, Record, assign};
 use stdbctl_engine::failure::Failure;
-use stdbctl_engine::host::Stdin;
+use stdbctl_engine::host::{BoxFuture, Ending, Host, HostError, Output, Stdin};
+use tokio::sync::mpsc;
 
 const ADA: Changing<'static> = Changing { operator: "ada@laptop", verb: "publish" };
 
@@ -41,7 +43,7 @@ async fn payloads_come_in_order_on_standard_input() {
     for host in shells() {
         let payloads = vec![Stdin::Bytes(b"first".to_vec()), Stdin::Bytes(b"second".to_vec())];
         let script = "rec one \"$(head -c 5)\"\nrec two \"$(cat)\"";
-        let records = dialogue::ask(&host, script, payloads, |_| ()).await.unwrap();
+        let records = dialogue::ask(&host, script, payloads).await.unwrap();
         assert_eq!((texts(&records, "one"), texts(&records, "two")), (vec!["first"], vec!["second"]));
     }
 }
@@ -99,5 +101,72 @@ async fn what_is_followed_is_shown_and_not_kept() {
         let script = "i=0; while [ $i -lt 100 ]; do rec line \"$i\"; i=$((i + 1)); done";
         dialogue::follow(&host, script, |record| heard += usize::from(record.kind == "line")).await.unwrap();
         assert_eq!(heard, 100);
+    }
+}
+
+/// A host whose connection is lost as often as there are reasons, and made anew at most once.
+struct Lossy {
+    sandbox: Sandbox,
+    losses: AtomicUsize,
+    asked: AtomicUsize,
+    reconnected: AtomicUsize,
+}
+
+impl Lossy {
+    fn new(losses: usize) -> Self {
+        let [asked, reconnected] = [0, 0].map(AtomicUsize::new);
+        Self { sandbox: Sandbox::new(), losses: AtomicUsize::new(losses), asked, reconnected }
+    }
+}
+
+impl Host for Lossy {
+    fn name(&self) -> &'static str {
+        "lossy"
+    }
+
+    fn run(
+        &self,
+        stdin: Vec<Stdin>,
+        output: mpsc::Sender<Output>,
+    ) -> BoxFuture<'_, Result<Ending, HostError>> {
+        let asked = self.asked.fetch_add(1, Ordering::SeqCst);
+        if asked < self.losses.load(Ordering::SeqCst) {
+            return Box::pin(async { Ok(Ending::Lost("cut".to_owned())) });
+        }
+        self.sandbox.run(stdin, output)
+    }
+
+    fn reconnect(&self) -> Option<BoxFuture<'_, Result<(), HostError>>> {
+        let first = self.reconnected.fetch_add(1, Ordering::SeqCst) == 0;
+        first.then(|| -> BoxFuture<'_, _> { Box::pin(async { Ok(()) }) })
+    }
+}
+
+#[tokio::test]
+async fn what_only_looks_is_repeated_once_over_a_new_connection() {
+    let script = "rec said \"$(cat)\"";
+    let payload = || vec![Stdin::Bytes(b"payload".to_vec())];
+    let host = Lossy::new(1);
+    let records = dialogue::ask(&host, script, payload()).await.unwrap();
+    assert_eq!(texts(&records, "said"), ["payload"]);
+    assert!(dialogue::look(&Lossy::new(1), "rec said ''").await.is_ok());
+
+    let twice = Lossy::new(2);
+    let lost = dialogue::look(&twice, script).await;
+    assert!(matches!(lost, Err(Failure::Lost(_))), "{lost:?}");
+    assert_eq!(twice.asked.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn what_may_change_something_is_never_repeated() {
+    let host = Lossy::new(1);
+    let lost = dialogue::ask_once(&host, "rec said ''", Vec::new()).await;
+    let Err(Failure::Unknown(why)) = lost else { panic!("{lost:?}") };
+    assert_eq!(why, "cut");
+    let host_of_change = Lossy::new(1);
+    let lost = dialogue::change(&host_of_change, ADA, "main() { :; }", Vec::new(), |_| ()).await;
+    assert!(matches!(lost, Err(Failure::Lost(_))), "{lost:?}");
+    for host in [host, host_of_change] {
+        assert_eq!((host.asked.into_inner(), host.reconnected.into_inner()), (1, 0));
     }
 }

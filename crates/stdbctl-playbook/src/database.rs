@@ -75,7 +75,7 @@ impl Named<'_> {
         let lengths: Vec<_> = statements.iter().map(|statement| statement.len().to_string()).collect();
         let script = self.script(&format!("statements {}", lengths.join(" ")));
         let texts = statements.iter().map(|statement| Stdin::Bytes(statement.clone().into_bytes())).collect();
-        let records = dialogue::ask(self.host, &script, texts, |_| ()).await?;
+        let records = dialogue::ask_once(self.host, &script, texts).await?;
         self.facts(&records)?;
         let mut given = Vec::new();
         for number in 0..statements.len() {
@@ -100,7 +100,7 @@ impl Named<'_> {
             arguments.len()
         ));
         let payload = vec![Stdin::Bytes(arguments.as_bytes().to_vec())];
-        let records = dialogue::ask(self.host, &script, payload, |_| ()).await?;
+        let records = dialogue::ask_once(self.host, &script, payload).await?;
         self.facts(&records)?;
         let answer = find(&records, "call", "what the call gave")?;
         match answer.status {

@@ -55,8 +55,18 @@ impl ExitCode {
     /// The code for one host's failure.
     pub(crate) fn of(failure: &Failure) -> Self {
         match failure {
-            Failure::Connect(error) if is_host_key_refusal(error) => Self::HostKey,
-            Failure::Connect(_) | Failure::Root(_) | Failure::Lost(_) => Self::Connect,
+            Failure::Connect(error) | Failure::NotReconnected { source: error, .. }
+                if is_host_key_refusal(error) =>
+            {
+                Self::HostKey
+            }
+            Failure::Connect(_)
+            | Failure::Root(_)
+            | Failure::Lost(_)
+            | Failure::NotReconnected { .. }
+            | Failure::Unknown(_)
+            | Failure::Silent(_)
+            | Failure::NotRun(_) => Self::Connect,
             Failure::Locked(_) => Self::Locked,
             Failure::Stale => Self::Stale,
             // A failure of a kind this binary does not know yet is a failed task to a script.
@@ -106,6 +116,10 @@ mod tests {
             (Failure::Connect(HostError::new("refused")), 4),
             (Failure::Root(HostError::new("sudo refused")), 4),
             (Failure::Lost(text()), 4),
+            (Failure::NotReconnected { lost: text(), source: HostError::new("refused") }, 4),
+            (Failure::Unknown(text()), 4),
+            (Failure::Silent(text()), 4),
+            (Failure::NotRun(HostError::new("no room")), 4),
             (Failure::Requirements(vec![text()]), 1),
             (Failure::Task { task: text(), title: text(), why: text() }, 1),
             (Failure::NotConverged(vec![text()]), 1),

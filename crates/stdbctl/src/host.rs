@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use stdbctl_engine::host::{BoxFuture, Ending, Host, HostError, Output, Stats, Stdin};
 use stdbctl_engine::local::LocalHost;
 use stdbctl_engine::root::{Input, Login, Root, SudoPassword};
-use stdbctl_ssh::{Chunk, ConnectOptions, Session, quote};
+use stdbctl_ssh::{Chunk, CommandError, ConnectError, ConnectOptions, Session, quote};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
@@ -34,8 +35,9 @@ pub(crate) enum Place {
 pub(crate) struct SshHost {
     name: String,
     options: ConnectOptions,
-    session: Session,
+    session: Mutex<Arc<Session>>,
     root: Root,
+    has_reconnected: AtomicBool,
     /// What connections that are closed again have cost.
     closed: Mutex<Stats>,
 }
@@ -99,7 +101,9 @@ impl Place {
                 let host = SshHost::connect(name, *options, Root::new(password)).await?;
                 let ending = host.root.command(&host.shell(), &words, output).await?;
                 let stats = host.stats();
-                host.session.close().await;
+                if let Some(session) = Arc::into_inner(host.into_session()) {
+                    session.close().await;
+                }
                 Ok((ending, stats))
             }
         }
@@ -109,18 +113,34 @@ impl Place {
 impl SshHost {
     async fn connect(name: String, options: ConnectOptions, root: Root) -> Result<Self, HostError> {
         let session = open(options.clone()).await?;
-        Ok(Self { name, options, session, root, closed: Mutex::default() })
+        let session = Mutex::new(Arc::new(session));
+        let has_reconnected = AtomicBool::new(false);
+        Ok(Self { name, options, session, root, has_reconnected, closed: Mutex::default() })
     }
 
     fn shell(&self) -> Shell<'_> {
-        Shell { host: &self.name, session: &self.session }
+        Shell { host: &self.name, session: self.session() }
+    }
+
+    /// The connection of now.
+    fn session(&self) -> Arc<Session> {
+        Arc::clone(&lock(&self.session))
+    }
+
+    fn into_session(self) -> Arc<Session> {
+        self.session.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, cost: Stats) {
+        let mut closed = lock(&self.closed);
+        *closed = sum(*closed, cost);
     }
 }
 
 /// The login user's shell at the other end of a connection.
 struct Shell<'a> {
     host: &'a str,
-    session: &'a Session,
+    session: Arc<Session>,
 }
 
 impl Login for Shell<'_> {
@@ -134,7 +154,7 @@ impl Login for Shell<'_> {
         input: Input,
         output: mpsc::Sender<Output>,
     ) -> BoxFuture<'a, Result<Ending, HostError>> {
-        Box::pin(async move { exec(self.session, line, stdin::reader(input).await?, output).await })
+        Box::pin(async move { exec(&self.session, line, stdin::reader(input).await?, output).await })
     }
 
     // sshd takes no input before it has taken the command, which costs a round trip; the line comes along.
@@ -167,7 +187,7 @@ impl Host for SshHost {
     fn prepare(&self) {
         // Without random numbers there will be no script either.
         if let Ok(line) = self.root.script_line() {
-            self.session.start_ahead(&line);
+            self.session().start_ahead(&line);
         }
     }
 
@@ -177,21 +197,32 @@ impl Host for SshHost {
         output: mpsc::Sender<Output>,
     ) -> BoxFuture<'_, Result<Ending, HostError>> {
         Box::pin(async move {
-            let session = open(self.options.clone()).await?;
-            let shell = Shell { host: &self.name, session: &session };
+            let session = Arc::new(open(self.options.clone()).await?);
+            let shell = Shell { host: &self.name, session: Arc::clone(&session) };
             let result = self.root.run(&shell, stdin, output).await;
-            let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
-            *closed = sum(*closed, stats(&session));
+            self.count(stats(&session));
             result
         })
     }
 
+    fn reconnect(&self) -> Option<BoxFuture<'_, Result<(), HostError>>> {
+        if self.has_reconnected.swap(true, Ordering::Relaxed) {
+            return None;
+        }
+        Some(Box::pin(async {
+            let session = stdbctl_ssh::reconnect(self.options.clone()).await.map_err(not_connected)?;
+            let lost = std::mem::replace(&mut *lock(&self.session), Arc::new(session));
+            self.count(stats(&lost));
+            Ok(())
+        }))
+    }
+
     fn peer_address(&self) -> Option<IpAddr> {
-        Some(self.session.peer_address()?.ip())
+        Some(self.session().peer_address()?.ip())
     }
 
     fn stats(&self) -> Stats {
-        sum(*self.closed.lock().unwrap_or_else(PoisonError::into_inner), stats(&self.session))
+        sum(*lock(&self.closed), stats(&self.session()))
     }
 }
 
@@ -200,10 +231,12 @@ impl Host for SshHost {
 /// # Errors
 /// If there is no connection.
 pub(crate) async fn open(options: ConnectOptions) -> Result<Session, HostError> {
-    stdbctl_ssh::connect(options).await.map_err(|error| {
-        let hints = error.hints();
-        HostError { hints, ..failed("cannot connect", error) }
-    })
+    stdbctl_ssh::connect(options).await.map_err(not_connected)
+}
+
+fn not_connected(error: ConnectError) -> HostError {
+    let hints = error.hints();
+    HostError { hints, ..failed("cannot connect", error) }
 }
 
 async fn exec<R>(
@@ -230,10 +263,12 @@ where
         drop(chunks);
     };
     let (ending, ()) = tokio::join!(session.exec(command, stdin, sender), forward);
-    Ok(match ending.map_err(not_run)? {
-        stdbctl_ssh::Ending::Status(status) => Ending::Status(status),
-        stdbctl_ssh::Ending::Signal(signal) => Ending::Signal(signal),
-        stdbctl_ssh::Ending::Lost(why) => Ending::Lost(why),
+    Ok(match ending {
+        Ok(stdbctl_ssh::Ending::Status(status)) => Ending::Status(status),
+        Ok(stdbctl_ssh::Ending::Signal(signal)) => Ending::Signal(signal),
+        Ok(stdbctl_ssh::Ending::Lost(why)) | Err(CommandError::Gone(why)) => Ending::Lost(why),
+        Err(error @ CommandError::Timeout { .. }) => Ending::Lost(error.to_string()),
+        Err(error) => return Err(not_run(error)),
     })
 }
 
@@ -306,6 +341,10 @@ fn failed(what: &str, error: impl std::error::Error + Send + Sync + 'static) -> 
 
 fn not_run(error: impl std::error::Error + Send + Sync + 'static) -> HostError {
     failed("cannot run the command", error)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(crate) fn stats(session: &Session) -> Stats {

@@ -125,7 +125,7 @@ impl Survey {
 pub async fn survey(host: &dyn Host, settings: &Settings) -> Result<Survey, DatabaseError> {
     let mut script = front(settings);
     script.push_str("survey");
-    let records = dialogue::ask(host, &script, Vec::new(), |_| ()).await?;
+    let records = dialogue::ask(host, &script, Vec::new()).await?;
     reading::survey(&records)
 }
 

@@ -77,7 +77,7 @@ impl Inquiry<'_> {
             None => dialogue::look(host, &script).await?,
             Some(bytes) => {
                 let payload = vec![Stdin::Bytes(bytes.to_vec())];
-                let asking = dialogue::ask(host, &script, payload, |_| ());
+                let asking = dialogue::ask(host, &script, payload);
                 // Polled after the question is on its way, so that it does not take its channel.
                 let preparing = async {
                     if keep {

@@ -19,6 +19,7 @@ mod logins;
 mod matrix;
 mod observed;
 mod proxy;
+mod reconnect;
 mod round_trips;
 mod sshd;
 mod transfer;

@@ -95,7 +95,7 @@ fn lock(report: &Mutex<ExecReport>) -> MutexGuard<'_, ExecReport> {
 
 fn split(result: Result<(Ending, Stats), HostError>) -> (Result<Ending, Failure>, Stats) {
     match result {
-        Ok((Ending::Lost(why), stats)) => (Err(Failure::Lost(why)), stats),
+        Ok((Ending::Lost(why), stats)) => (Err(Failure::Unknown(why)), stats),
         Ok((ending, stats)) => (Ok(ending), stats),
         Err(error) => (Err(Failure::Connect(error)), Stats::default()),
     }

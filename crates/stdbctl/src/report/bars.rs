@@ -53,6 +53,12 @@ impl Bars {
         bar.set_message("");
     }
 
+    fn say(&self, host: &str, message: &'static str) {
+        if let Some(bar) = self.by_host.get(host) {
+            bar.set_message(message);
+        }
+    }
+
     fn refresh(&self, name: &str) {
         if let (Some(bar), Some(host)) = (self.by_host.get(name), self.ledger.host(name)) {
             bar.set_message(activity(host));
@@ -85,11 +91,7 @@ impl Reporter for Bars {
         self.ledger.record(&event.kind);
         match &event.kind {
             EventKind::RunStarted { hosts, .. } => self.start(hosts),
-            EventKind::HostObserved { host } => {
-                if let Some(bar) = self.by_host.get(host) {
-                    bar.set_message("observed");
-                }
-            }
+            EventKind::HostObserved { host } => self.say(host, "observed"),
             EventKind::Planned { plans } => plans.iter().for_each(|plan| self.plan(plan)),
             EventKind::TaskStarted { host, .. } | EventKind::Uploaded { host, .. } => self.refresh(host),
             EventKind::TaskFinished { host, task, outcome, .. } => {
@@ -113,6 +115,11 @@ impl Reporter for Bars {
             EventKind::Warning { host, message } => {
                 self.above(&format!("{LOUD}{host}{LOUD:#}: {CHANGE}warning:{CHANGE:#} {message}"))?;
             }
+            EventKind::ConnectionLost { host, cause } => {
+                self.above(&format!("{LOUD}{host}{LOUD:#}: {CHANGE}lost:{CHANGE:#} {cause}"))?;
+                self.say(host, "connecting again");
+            }
+            EventKind::Reconnected { host } => self.say(host, "connected again, looking"),
             EventKind::RunFinished { hosts, stats, .. } => {
                 self.clear();
                 if let Some(out) = &mut self.result {

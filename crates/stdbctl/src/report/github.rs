@@ -62,6 +62,11 @@ impl Reporter for Github {
                 let mut out = Inert::new(&mut self.out);
                 why.lines().try_for_each(|line| writeln!(out, "{host}:     {line}"))
             }
+            EventKind::ConnectionLost { host, cause } => {
+                let message = format!("the connection was lost: {cause}; connecting again");
+                writeln!(self.out, "::warning title={}::{}", property(host), data(&message))
+            }
+            EventKind::Reconnected { host } => writeln!(self.out, "{host}: connected again"),
             EventKind::HostFailed { host, cause, .. } => error(&mut self.out, host, cause),
             EventKind::Warning { host, message } => {
                 writeln!(self.out, "::warning title={}::{}", property(host), data(message))

@@ -68,6 +68,10 @@ impl Reporter for Lines {
             EventKind::Warning { host, message } => {
                 writeln!(out, "{LOUD}{host}{LOUD:#}: {CHANGE}warning:{CHANGE:#} {message}")
             }
+            EventKind::ConnectionLost { host, cause } => {
+                writeln!(out, "{LOUD}{host}{LOUD:#}: {CHANGE}lost:{CHANGE:#} {cause}; connecting again")
+            }
+            EventKind::Reconnected { host } => writeln!(out, "{LOUD}{host}{LOUD:#}: connected again"),
             EventKind::RunFinished { hosts, stats, .. } => match &mut self.result {
                 Some((out, detail)) => outcome::write(out, &self.ledger, hosts, stats, *detail),
                 None => Ok(()),

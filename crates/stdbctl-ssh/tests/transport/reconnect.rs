@@ -1,0 +1,83 @@
+//! Connecting again to a host that was lost: what restarts is waited for, and nothing is hammered.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use stdbctl_ssh::{ConnectOptions, ErrorKind, reconnect};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::sshd::{DEADLINE, Sshd, generate_key, output_of};
+
+/// A door that hangs up on the first so many, and leads to an sshd then. It counts who comes.
+async fn door(to: SocketAddr, closed_for: usize) -> (u16, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    tokio::spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            if counted.fetch_add(1, Ordering::SeqCst) >= closed_for {
+                let mut server = TcpStream::connect(to).await.unwrap();
+                tokio::spawn(async move { copy_bidirectional(&mut client, &mut server).await.ok() });
+            }
+        }
+    });
+    (port, count)
+}
+
+/// The sshd's options, through a port in front of it.
+fn options_at(sshd: &Sshd, port: u16) -> ConnectOptions {
+    let mut options = sshd.options();
+    options.target.port = Some(port);
+    options.host_key_alias = Some(format!("[127.0.0.1]:{}", sshd.port));
+    options
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_up_once_is_left_alone_for_a_moment_and_tried_again() {
+    let sshd = Sshd::start();
+    let (port, count) = door(sshd.address(), 1).await;
+    let begun = Instant::now();
+    let session = reconnect(options_at(&sshd, port)).await.unwrap();
+    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert_eq!(output_of(&session, "echo back").await, "back\n");
+    assert_eq!(count.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_come_back_is_tried_three_times() {
+    let sshd = Sshd::start();
+    let (port, count) = door(sshd.address(), usize::MAX).await;
+    let error = reconnect(options_at(&sshd, port)).await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Silent);
+    assert_eq!(count.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn a_port_that_refuses_is_tried_again_within_the_time_of_a_step() {
+    let sshd = Sshd::start();
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut options = options_at(&sshd, closed.local_addr().unwrap().port());
+    drop(closed);
+    options.connect_timeout = Duration::from_secs(3);
+    let begun = Instant::now();
+    let error = reconnect(options).await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Tcp);
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_secs(1) && took < DEADLINE, "{took:?}");
+}
+
+#[tokio::test]
+async fn another_host_key_is_the_end() {
+    let sshd = Sshd::start();
+    generate_key(&sshd.path("host_new"), "ed25519", "");
+    sshd.write("known_hosts", &format!("[127.0.0.1]:{} {}", sshd.port, sshd.public_key("host_new")));
+    let (port, count) = door(sshd.address(), 0).await;
+    let error = reconnect(options_at(&sshd, port)).await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::HostKeyChanged);
+    assert_eq!(count.load(Ordering::SeqCst), 1);
+}
