@@ -1,6 +1,7 @@
 //! Real hosts: containers with systemd and sshd, brought up and taken down by `docker/lab`.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -89,10 +90,14 @@ impl LabHost {
         // A name is never used twice: the CA and the resolvers may remember the first host of that name.
         let number = BROUGHT_UP.fetch_add(1, Ordering::Relaxed);
         let name = |purpose: &&str| format!("{prefix}-{purpose}-{}-{number}", std::process::id());
+        let names: Vec<String> = purposes.iter().map(name).collect();
         let mut command = Command::new(checkout().join("docker/lab"));
-        command.arg("up").args(purposes.iter().map(name)).args(arguments);
+        command.arg("up").args(&names).args(arguments);
         let finished = finish(&mut command, UP);
-        assert!(finished.status.success(), "docker/lab up failed\n{}\n{}", finished.stdout, finished.stderr);
+        if !finished.status.success() {
+            take_down(&names);
+            panic!("docker/lab up failed\n{}\n{}", finished.stdout, finished.stderr);
+        }
         let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         finished.stdout.lines().map(parse).collect()
     }
@@ -337,9 +342,43 @@ impl LabHost {
 
 impl Drop for LabHost {
     fn drop(&mut self) {
-        if std::env::var_os("STDBCTL_LAB_KEEP").is_none() {
-            finish(Command::new(checkout().join("docker/lab")).args(["down", &self.name]), LOOK);
-        }
+        take_down(std::slice::from_ref(&self.name));
+    }
+}
+
+/// Many hosts that come and go side by side: one after another, fifty take half a minute to go.
+#[derive(Debug)]
+pub struct Fleet(Vec<LabHost>);
+
+impl Fleet {
+    /// As many fresh hosts as there are purposes.
+    ///
+    /// # Panics
+    /// When the lab cannot give them.
+    pub fn up(purposes: &[&str]) -> Self {
+        Self(LabHost::up_all(purposes))
+    }
+}
+
+impl Deref for Fleet {
+    type Target = [LabHost];
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        take_down(&self.0.iter().map(|host| host.name.clone()).collect::<Vec<_>>());
+        // Each would go again by itself.
+        self.0.drain(..).for_each(std::mem::forget);
+    }
+}
+
+fn take_down(names: &[String]) {
+    if std::env::var_os("STDBCTL_LAB_KEEP").is_none() {
+        finish(Command::new(checkout().join("docker/lab")).arg("down").args(names), LOOK);
     }
 }
 

@@ -13,3 +13,4 @@ pub mod proxy;
 pub mod replay;
 pub mod rogue;
 pub mod snapshot;
+pub mod terminal;

@@ -15,6 +15,9 @@ use crate::deadline;
 /// Longer than any run in the lab takes, even on a busy machine.
 const LIMIT: Duration = Duration::from_secs(420);
 
+/// How often the memory of a run is looked at.
+const GLANCE: Duration = Duration::from_millis(20);
+
 /// The built binary: `STDBCTL_BIN`, or the one of this build's profile.
 ///
 /// # Panics
@@ -24,6 +27,20 @@ pub fn binary() -> PathBuf {
     assert!(
         path.is_file(),
         "{} is missing: run `cargo build -p stdbctl` first, or tests/run",
+        path.display()
+    );
+    path
+}
+
+/// The binary that people get: built by `tests/run`, absent when tests are run by hand without it.
+///
+/// # Panics
+/// When it has not been built.
+pub fn release_binary() -> PathBuf {
+    let path = binary().ancestors().nth(2).map(|target| target.join("release/stdbctl")).unwrap_or_default();
+    assert!(
+        path.is_file(),
+        "{} is missing: `cargo build --release -p stdbctl`, or tests/run",
         path.display()
     );
     path
@@ -118,7 +135,23 @@ impl Operator {
     /// # Panics
     /// When it cannot be started.
     pub fn start<S: AsRef<str>>(&self, arguments: &[S]) -> Running {
-        let mut command = self.command(arguments);
+        Self::start_command(self.command(arguments))
+    }
+
+    /// Runs another build of the binary to its end, and says how much memory it had at most, in bytes.
+    ///
+    /// # Panics
+    /// When it cannot be started, or does not end in time.
+    pub fn measure<S: AsRef<str>>(&self, binary: &Path, arguments: &[S]) -> (Run, u64) {
+        let mut running = Self::start_command(self.command_of(binary, arguments));
+        let mut most = 0;
+        while !running.ends_within(GLANCE) {
+            most = most.max(running.peak_memory().unwrap_or(0));
+        }
+        (running.wait(), most)
+    }
+
+    fn start_command(mut command: Command) -> Running {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let began = Instant::now();
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
@@ -271,6 +304,13 @@ impl Running {
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The most memory it has had so far, in bytes; None once it is gone.
+    fn peak_memory(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        line.split_whitespace().next()?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
     }
 
     /// Lets it run for this long, and tells whether it has ended by then.

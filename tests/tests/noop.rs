@@ -1,11 +1,16 @@
 //! A second deployment does nothing, and says so after one flight.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use stdbctl_tests::lab::{LabHost, line};
+use stdbctl_tests::lab::{LabHost, flags, line};
 use stdbctl_tests::operator::Operator;
 use stdbctl_tests::proxy::Proxy;
 
+/// Far enough that what crosses is counted one by one.
+const RTT: Duration = Duration::from_millis(100);
 /// What any login leaves in the journal, whoever logs in; and what the services say when they are looked at.
 const LOGIN: [&str; 6] = ["sshd: ", "sshd-session: ", "sudo: ", "systemd: ", "dbus-daemon: ", "spacetime"];
 
@@ -16,7 +21,7 @@ fn a_second_deployment_changes_nothing_in_eight_round_trips() {
     host.deploy(&operator);
 
     let (before, cursor) = (host.snapshot(), host.journal_cursor());
-    let proxy = Proxy::in_front_of(host.ssh_socket(), Duration::from_millis(100)).unwrap();
+    let proxy = Proxy::in_front_of(host.ssh_socket(), RTT).unwrap();
     let near = host.reach_through(&proxy, operator.home());
     let run =
         operator.succeed(&line(&[&near, &host.wish()], &["deploy", "--yes", "--output", "json", "--stats"]));
@@ -51,4 +56,52 @@ fn a_second_deployment_changes_nothing_in_eight_round_trips() {
         .succeed(&line(&[&host.reach(), &host.wish()], &["plan", "--detailed-exitcode", "--output", "json"]));
     assert!(plan.planned().is_empty(), "{plan}");
     before.differences(&host.snapshot()).assert_none("the plan left traces");
+}
+
+#[test]
+fn a_hop_adds_no_more_than_its_own_handshake() {
+    let hosts = LabHost::up_all(&["noop-behind", "noop-hop"]);
+    let (host, hop) = (&hosts[0], &hosts[1]);
+    let operator = Operator::new();
+    let wish = host.wish_private();
+    operator.succeed(&line(&[&host.reach(), &wish], &["deploy", "--yes"]));
+
+    let counted = |door: SocketAddr, arguments: &dyn Fn(&Proxy) -> Vec<String>| {
+        let proxy = Proxy::in_front_of(door, RTT).unwrap();
+        operator.succeed(&arguments(&proxy));
+        let counts = proxy.counts();
+        assert_eq!(counts.connections, 1, "{counts:?}");
+        counts.round_trips
+    };
+    let near = counted(host.ssh_socket(), &|proxy| {
+        line(&[&host.reach_through(proxy, operator.home()), &wish], &["deploy", "--yes"])
+    });
+    // A command without input costs a channel and an answer; the rest is what it costs to get in.
+    let login = counted(hop.ssh_socket(), &|proxy| {
+        line(&[&hop.reach_through(proxy, operator.home())], &["exec", "--", "true"])
+    }) - 2;
+    let behind = counted(hop.ssh_socket(), &|proxy| {
+        line(&[&through(&operator, proxy, host, hop), &wish], &["deploy", "--yes"])
+    });
+    assert!(near <= 8 && behind <= near + login, "{near} near, {behind} behind a login of {login}");
+}
+
+/// The flags that reach a host behind a hop that stands behind a proxy.
+fn through(operator: &Operator, proxy: &Proxy, host: &LabHost, hop: &LabHost) -> Vec<String> {
+    let to_hop = hop.reach_through(proxy, operator.home());
+    let known = std::fs::read_to_string(to_hop.last().unwrap()).unwrap();
+    let keys = std::fs::read_to_string(&host.known_hosts).unwrap();
+    let inside = |line: &str| format!("{} {}\n", host.address, line.split_once(' ').unwrap().1);
+    let known = operator.write("known", &(known + &keys.lines().map(inside).collect::<String>()));
+    let (address, key) = (proxy.address(), host.identity.display());
+    let config = format!(
+        "Host hop\nHostName {}\nPort {}\nHost behind\nHostName {}\nProxyJump hop\n\
+         Host *\nUser ubuntu\nIdentityFile {key}\nUserKnownHostsFile {}\n",
+        address.ip(),
+        address.port(),
+        host.address,
+        known.display()
+    );
+    operator.write("config", &config);
+    flags(&[("--ssh-config", "config"), ("--host", "behind")])
 }

@@ -31,7 +31,8 @@ fn a_release_and_a_certificate_come_from_files() {
     missing_and_wrong_files_are_refused(&host, &operator, &[&reach, &wish]);
     // Whoever publishes releases cannot be reached from this host.
     host.sh("echo '127.0.0.9 mirror.lab.test github.com' >>/etc/hosts");
-    let (run, memory) = watched(&operator, &line(&[&reach, &wish], &["deploy", "--yes", "--output", "json"]));
+    let deploy = line(&[&reach, &wish], &["deploy", "--yes", "--output", "json"]);
+    let (run, memory) = operator.measure(&binary(), &deploy);
     run.exited(0);
     uploads_are_told(&run, fs::metadata(&archive).unwrap().len());
     assert!(memory > MEGABYTE && memory < 40 * MEGABYTE, "{memory} bytes of memory");
@@ -109,20 +110,6 @@ fn missing_and_wrong_files_are_refused(host: &LabHost, operator: &Operator, part
     let zeros = "0".repeat(64);
     refused(1, &format!("spacetimedb.sha256={zeros}"), &["sha256", &zeros, "release.tar.gz"]);
     before.differences(&host.state()).assert_none("nothing was touched");
-}
-
-/// Runs it to its end, and says how much memory it had at most.
-fn watched(operator: &Operator, arguments: &[String]) -> (Run, u64) {
-    let mut running = operator.start(arguments);
-    let status = format!("/proc/{}/status", running.id());
-    let mut most = 0;
-    while !running.ends_within(Duration::from_millis(20)) {
-        let text = fs::read_to_string(&status).unwrap_or_default();
-        let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kilobytes = peak.and_then(|peak| peak.split_whitespace().next()?.parse::<u64>().ok());
-        most = most.max(kilobytes.unwrap_or(0) * 1024);
-    }
-    (running.wait(), most)
 }
 
 fn uploads_are_told(run: &Run, length: u64) {

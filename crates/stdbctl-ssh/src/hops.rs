@@ -14,8 +14,9 @@ use crate::error::ConnectError;
 use crate::route::Route;
 use crate::session::Session;
 
-/// Below sshd's default `MaxStartups` of 10, from which on it drops some of those that are not logged in.
-const MOST_AT_THE_DOOR: usize = 8;
+/// How many may be logging in at one address, or behind one host on the way, at the same time. Below sshd's default
+/// `MaxStartups` of 10, from which on it drops some of those that are not logged in.
+pub const MOST_AT_THE_DOOR: usize = 8;
 
 /// What the connections of one run share: those to hosts on the way, and whose turn it is to connect. Clones are
 /// the same.

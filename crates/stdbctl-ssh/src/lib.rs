@@ -53,7 +53,7 @@ pub use connect::{ConnectOptions, connect};
 pub use count::Stats;
 pub use error::{Cause, CommandError, ConnectError, ErrorKind, Step};
 pub use forward::{ForwardError, Forwarded};
-pub use hops::Hops;
+pub use hops::{Hops, MOST_AT_THE_DOOR};
 pub use host_key::{AskAboutKey, HostKeyError, HostKeyPrompt, UnknownKey};
 pub use observer::{Algorithms, Answer, Direction, Observation, Observer, Recognised, Trusted};
 pub use printable::printable;

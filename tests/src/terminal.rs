@@ -1,18 +1,21 @@
 //! A terminal with `stdbctl` on it: what is shown is read, keys are pressed.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::io::{Read as _, Write as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use stdbctl_tests::deadline::wait_for;
-use stdbctl_tests::operator::Operator;
+use crate::deadline::wait_for;
+use crate::operator::Operator;
 
 /// Longer than a login takes on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
-pub(crate) struct Terminal {
+/// A `stdbctl` on a terminal.
+pub struct Terminal {
     script: Child,
     keys: ChildStdin,
     shown: Arc<Mutex<String>>,
@@ -21,7 +24,10 @@ pub(crate) struct Terminal {
 
 impl Terminal {
     /// Starts it there. `script`, of util-linux, makes the terminal.
-    pub(crate) fn start(operator: &Operator, arguments: &[String]) -> Self {
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start(operator: &Operator, arguments: &[String]) -> Self {
         let command = operator.command(arguments);
         let words = std::iter::once(command.get_program()).chain(command.get_args());
         let quoted = words.map(|word| format!("'{}'", word.to_str().unwrap().replace('\'', r"'\''")));
@@ -50,18 +56,27 @@ impl Terminal {
     }
 
     /// Waits until this has been shown.
-    pub(crate) fn shows(&self, text: &str) {
+    ///
+    /// # Panics
+    /// When it is not in time.
+    pub fn shows(&self, text: &str) {
         wait_for(text, LIMIT, || self.shown.lock().unwrap().contains(text).then_some(()));
     }
 
     /// Presses these keys.
-    pub(crate) fn press(&mut self, keys: &str) {
+    ///
+    /// # Panics
+    /// When nobody reads them.
+    pub fn press(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).unwrap();
         self.keys.flush().unwrap();
     }
 
     /// Waits for the end: the exit code, and all that was shown.
-    pub(crate) fn end(mut self) -> (i32, String) {
+    ///
+    /// # Panics
+    /// When it does not come in time.
+    pub fn end(mut self) -> (i32, String) {
         let status = wait_for("its end", LIMIT, || self.script.try_wait().unwrap());
         self.reader.join().unwrap();
         let shown = self.shown.lock().unwrap().clone();

@@ -2,15 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod terminal;
-
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use stdbctl_tests::lab::{LabHost, flags, line};
 use stdbctl_tests::operator::{Operator, Run};
-
-use self::terminal::Terminal;
+use stdbctl_tests::terminal::Terminal;
 
 /// What the journal says of a password that was not the right one.
 const WRONG: &str = "incorrect password attempt";
