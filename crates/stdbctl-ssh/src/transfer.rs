@@ -2,7 +2,8 @@
 //!
 //! A small file costs one command. A big one travels in blocks on several channels at once, because OpenSSH lets no
 //! channel be more than 2 MiB ahead; each block is compared by its sha256 with what is at the other end, so what is
-//! there already is not sent again. New content grows in a file beside its place, is synced, and is renamed last.
+//! there already is not sent again. Where the line is slow, blocks that shrink are packed on their way: decided by the
+//! rate of the line and the beginning of each block, compared and kept as what they are. New content grows in a file beside its place, is synced, and is renamed last.
 
 mod big_pull;
 mod big_push;
@@ -11,6 +12,8 @@ mod error;
 mod host;
 mod local;
 mod name;
+mod pace;
+mod packed;
 mod progress;
 mod pull;
 mod push;
@@ -24,6 +27,7 @@ pub use progress::{Progress, Watch};
 use std::path::Path;
 
 use crate::session::Session;
+use pace::Pace;
 use progress::Meter;
 
 /// Files up to this size travel whole, in one command.
@@ -47,10 +51,19 @@ pub struct Transferred {
     pub unchanged: u64,
     /// Bytes of all files together.
     pub bytes: u64,
-    /// Bytes of content that crossed the network; the rest was there already.
+    /// Of those: what was there already and did not have to be sent.
+    pub kept: u64,
+    /// Bytes that crossed the network for the rest: fewer than that where they were packed.
     pub moved: u64,
     /// What is neither file, directory nor link, and was left out.
     pub skipped: Vec<String>,
+}
+
+impl Transferred {
+    /// One file of so many bytes.
+    fn one(is_new: bool, bytes: u64) -> Self {
+        Self { changed: u64::from(is_new), unchanged: u64::from(!is_new), bytes, ..Self::default() }
+    }
 }
 
 /// Copies a local file or directory to a path on the host.
@@ -66,8 +79,7 @@ pub async fn push(
     remote: &str,
     options: &TransferOptions,
 ) -> Result<Transferred, TransferError> {
-    push::run(&Side { session, sudo: options.sudo, meter: Meter::new(options.watch.clone()) }, local, remote)
-        .await
+    push::run(&Side::new(session, options), local, remote).await
 }
 
 /// Copies a file or directory of the host to a local path, under the rules of [`push()`].
@@ -80,8 +92,7 @@ pub async fn pull(
     local: &Path,
     options: &TransferOptions,
 ) -> Result<Transferred, TransferError> {
-    pull::run(&Side { session, sudo: options.sudo, meter: Meter::new(options.watch.clone()) }, remote, local)
-        .await
+    pull::run(&Side::new(session, options), remote, local).await
 }
 
 /// The host's side of a transfer.
@@ -89,4 +100,12 @@ struct Side<'a> {
     session: &'a Session,
     sudo: bool,
     meter: Meter,
+    pace: Pace,
+}
+
+impl<'a> Side<'a> {
+    fn new(session: &'a Session, options: &TransferOptions) -> Self {
+        let meter = Meter::new(options.watch.clone());
+        Self { session, sudo: options.sudo, meter, pace: Pace::default() }
+    }
 }

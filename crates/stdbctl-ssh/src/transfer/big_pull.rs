@@ -13,8 +13,10 @@ use super::error::TransferError;
 use super::host::Order;
 use super::local::{self, Growing, LocalFile, PIECE};
 use super::name::hex;
+use super::packed::{SAMPLE, Unpacker};
 use super::pull::{RemoteFile, show};
 use super::talk::{Hearing, Saying};
+use crate::printable::printable;
 
 /// A channel lets this side have 16 MiB on their way, so it takes no more of them than the host has processors.
 const LANES: usize = 3;
@@ -82,15 +84,16 @@ async fn lane(
     file: &LocalFile,
     queue: &Queue,
 ) -> Result<(), TransferError> {
-    let asked: Mutex<VecDeque<Block>> = Mutex::default();
+    let asked: Mutex<VecDeque<(Block, char)>> = Mutex::default();
     let lock = || asked.lock().unwrap_or_else(PoisonError::into_inner);
     let ahead = Semaphore::new(AHEAD);
     let say = async |saying: Saying| {
         while let Ok(place) = ahead.acquire().await {
             place.forget();
             let Some(block) = queue.next() else { break };
-            lock().push_back(block);
-            if let Err(deaf) = saying.say(block.order('r')).await {
+            let what = if block.length >= SAMPLE as u64 && far.pace.packs() { 'p' } else { 'r' };
+            lock().push_back((block, what));
+            if let Err(deaf) = saying.say(block.order(what)).await {
                 return Ok(Err(deaf));
             }
         }
@@ -100,15 +103,26 @@ async fn lane(
         let heard = async {
             while !hearing.is_over().await {
                 let first = lock().front().copied();
-                let Some(block) = first else { return Err(TransferError::Protocol("unasked".to_owned())) };
-                let ours = receive(far, &mut hearing, file, block).await?;
+                let Some((block, what)) = first else {
+                    return Err(TransferError::Protocol("unasked".to_owned()));
+                };
+                let mut arrival = Arrival::new(far, file, block);
+                let since = far.mark();
+                let packed = what == 'p' && is_packed(&mut hearing).await?;
+                let come = if packed {
+                    arrival.unpack(&mut hearing).await
+                } else {
+                    arrival.read(&mut hearing).await
+                };
+                let arrived = arrival.end(come)?;
                 let line = hearing.line().await?.unwrap_or_default();
                 let (number, theirs) = blocks::answer(&line)?;
                 lock().pop_front();
-                if (number, &theirs) == (block.number, &ours) {
+                if (number, &theirs) == (block.number, &arrived.sum) {
+                    far.crossed(since, packed);
                     queue.arrived(block);
                 } else {
-                    far.meter.lost(block.length);
+                    far.meter.lost(arrived.come, arrived.crossed);
                     if !queue.again(block) {
                         return Err(TransferError::Changed(format!("{} on the host", order.path)));
                     }
@@ -123,28 +137,96 @@ async fn lane(
     far.talk(order, say, hear).await
 }
 
-/// Takes a block in, and gives back its sha256.
-async fn receive(
-    far: &Side<'_>,
-    hearing: &mut Hearing,
-    file: &LocalFile,
-    block: Block,
-) -> Result<String, TransferError> {
-    let (mut come, mut hasher) = (0, Sha256::new());
-    while come < block.length {
-        let length = usize::try_from(block.length - come).unwrap_or(PIECE).min(PIECE);
-        let mut piece = Vec::with_capacity(length);
-        while piece.len() < length {
-            let some = hearing.some(length - piece.len()).await;
-            if some.is_empty() {
-                far.meter.lost(come);
-                return Err(TransferError::Protocol("it ends in the middle of a block".to_owned()));
-            }
-            piece.extend(some);
-        }
-        hasher = file.write(block.offset() + come, piece, hasher).await?;
-        come += length as u64;
-        far.meter.moved(length as u64);
+/// The host decides whether a block that it is asked to pack is worth it.
+async fn is_packed(hearing: &mut Hearing) -> Result<bool, TransferError> {
+    match hearing.line().await?.unwrap_or_default().as_str() {
+        "packed" => Ok(true),
+        "plain" => Ok(false),
+        other => Err(TransferError::Protocol(printable(other))),
     }
-    Ok(hex(&hasher.finalize()))
+}
+
+/// A block that is arriving.
+struct Arrival<'a> {
+    far: &'a Side<'a>,
+    file: &'a LocalFile,
+    block: Block,
+    come: u64,
+    crossed: u64,
+    hasher: Sha256,
+}
+
+/// A block that has arrived.
+struct Arrived {
+    sum: String,
+    come: u64,
+    crossed: u64,
+}
+
+impl<'a> Arrival<'a> {
+    fn new(far: &'a Side<'a>, file: &'a LocalFile, block: Block) -> Self {
+        Self { far, file, block, come: 0, crossed: 0, hasher: Sha256::new() }
+    }
+
+    /// Some of its content has come, as so many bytes.
+    async fn take(&mut self, piece: Vec<u8>, crossed: u64) -> Result<(), TransferError> {
+        let length = piece.len() as u64;
+        let offset = self.block.offset() + self.come;
+        self.hasher = self.file.write(offset, piece, std::mem::take(&mut self.hasher)).await?;
+        self.come += length;
+        self.crossed += crossed;
+        self.far.meter.moved(length, crossed);
+        Ok(())
+    }
+
+    async fn read(&mut self, hearing: &mut Hearing) -> Result<(), TransferError> {
+        while self.come < self.block.length {
+            let length = usize::try_from(self.block.length - self.come).unwrap_or(PIECE).min(PIECE);
+            let mut piece = Vec::with_capacity(length);
+            while piece.len() < length {
+                let some = hearing.some(length - piece.len()).await;
+                if some.is_empty() {
+                    return Err(cut_off());
+                }
+                piece.extend(some);
+            }
+            self.take(piece, length as u64).await?;
+        }
+        Ok(())
+    }
+
+    async fn unpack(&mut self, hearing: &mut Hearing) -> Result<(), TransferError> {
+        let mut unpacker = Unpacker::new(self.block.length);
+        let mut crossed = 0;
+        loop {
+            let some = hearing.peek().await;
+            if some.is_empty() {
+                return Err(cut_off());
+            }
+            let taken = unpacker.take(some)?;
+            if taken == 0 {
+                break;
+            }
+            hearing.skip(taken);
+            crossed += taken as u64;
+            if unpacker.ready() >= PIECE {
+                self.take(unpacker.fetch(), std::mem::take(&mut crossed)).await?;
+            }
+        }
+        let rest = unpacker.finish()?;
+        self.take(rest, crossed).await
+    }
+
+    /// It has come, or it has not and is not counted.
+    fn end(self, come: Result<(), TransferError>) -> Result<Arrived, TransferError> {
+        if let Err(error) = come {
+            self.far.meter.lost(self.come, self.crossed);
+            return Err(error);
+        }
+        Ok(Arrived { sum: hex(&self.hasher.finalize()), come: self.come, crossed: self.crossed })
+    }
+}
+
+fn cut_off() -> TransferError {
+    TransferError::Protocol("it ends in the middle of a block".to_owned())
 }

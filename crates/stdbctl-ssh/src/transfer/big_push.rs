@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 
@@ -12,6 +12,7 @@ use super::error::TransferError;
 use super::host::Order;
 use super::local::{LocalFile, PIECE, Stamp};
 use super::name::{hex, key};
+use super::pace::Mark;
 use super::talk::{Deaf, Hearing, Saying};
 
 /// OpenSSH takes 2 MiB of a channel before it says that there is room again, so that many of them are on their way
@@ -42,7 +43,7 @@ pub(super) async fn run(
     }
     let kept = kept(far, order("part"), &file, &all, there.part).await?;
     let queue = Queue::new(all.iter().copied().filter(|block| !kept.contains(&block.number)));
-    blocks::travel(&queue, LANES, async || lane(far, order("part"), &file, &queue).await).await?;
+    blocks::travel(&queue, LANES, async || travel(far, order("part"), &file, &queue).await).await?;
 
     if file.stamp()? != stamp {
         return Err(TransferError::Changed(local.display().to_string()));
@@ -96,37 +97,122 @@ async fn kept(
     Ok(kept)
 }
 
+/// What has been said of a block that is on its way.
+struct Sent {
+    block: Block,
+    sum: String,
+    packed: bool,
+    /// As how many bytes it travels.
+    crossing: u64,
+    since: Mark,
+}
+
+/// One channel's blocks: what is read, what was sent, and who counts.
+struct Lane<'a> {
+    far: &'a Side<'a>,
+    file: &'a LocalFile,
+    sent: Mutex<BTreeMap<u64, Sent>>,
+}
+
+impl Lane<'_> {
+    fn sent(&self) -> MutexGuard<'_, BTreeMap<u64, Sent>> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Before the host can have answered.
+    fn note(&self, block: Block, sum: &[u8], crossing: u64, since: Mark) {
+        let packed = crossing < block.length;
+        self.sent().insert(block.number, Sent { block, sum: hex(sum), packed, crossing, since });
+    }
+
+    async fn send(&self, block: Block, saying: &Saying) -> Result<Result<(), Deaf>, TransferError> {
+        if self.far.pace.packs()
+            && let Some((packed, sum)) = self.file.pack(block.offset(), block.length).await?
+        {
+            return Ok(self.send_packed(block, &packed, &sum, saying).await);
+        }
+        self.send_plain(block, saying).await
+    }
+
+    async fn send_packed(
+        &self,
+        block: Block,
+        packed: &[u8],
+        sum: &[u8],
+        saying: &Saying,
+    ) -> Result<(), Deaf> {
+        let crossing = packed.len() as u64;
+        self.note(block, sum, crossing, self.far.mark());
+        let (mut told, mut gone) = (0, 0);
+        let mut piece = format!("z {} {} {crossing}\n", block.number, block.length).into_bytes();
+        let mut pieces = packed.chunks(PIECE);
+        loop {
+            if saying.say(piece).await.is_err() {
+                self.sent().remove(&block.number);
+                self.far.meter.lost(told, gone);
+                return Err(Deaf);
+            }
+            let Some(next) = pieces.next() else { return Ok(()) };
+            piece = next.to_vec();
+            gone += piece.len() as u64;
+            // Each piece stands for its share of the block.
+            let content = block.length * gone / crossing - told;
+            told += content;
+            self.far.meter.moved(content, piece.len() as u64);
+        }
+    }
+
+    async fn send_plain(&self, block: Block, saying: &Saying) -> Result<Result<(), Deaf>, TransferError> {
+        let since = self.far.mark();
+        let (mut gone, mut hasher) = (0, Sha256::new());
+        let mut piece = block.order('w');
+        loop {
+            if gone == block.length {
+                self.note(block, &hasher.clone().finalize(), gone, since);
+            }
+            if saying.say(piece).await.is_err() {
+                self.sent().remove(&block.number);
+                self.far.meter.lost(gone, gone);
+                return Ok(Err(Deaf));
+            }
+            if gone == block.length {
+                return Ok(Ok(()));
+            }
+            let length = usize::try_from(block.length - gone).unwrap_or(PIECE).min(PIECE);
+            (piece, hasher) = self.file.read(block.offset() + gone, length, hasher).await?;
+            gone += length as u64;
+            self.far.meter.moved(length as u64, length as u64);
+        }
+    }
+
+    /// The host says which block it has written, and what is there now.
+    fn answered(&self, line: &str, queue: &Queue, path: &str) -> Result<(), TransferError> {
+        let (number, theirs) = blocks::answer(line)?;
+        let Some(sent) = self.sent().remove(&number) else {
+            return Err(TransferError::Protocol(crate::printable::printable(line)));
+        };
+        if sent.sum == theirs {
+            self.far.crossed(sent.since, sent.packed);
+            queue.arrived(sent.block);
+            return Ok(());
+        }
+        self.far.meter.lost(sent.block.length, sent.crossing);
+        if queue.again(sent.block) { Ok(()) } else { Err(TransferError::Damaged(path.to_owned())) }
+    }
+}
+
 /// One channel: blocks go out one behind the other, and the host says of each what it has written.
-async fn lane(
+async fn travel(
     far: &Side<'_>,
     order: Order<'_>,
     file: &LocalFile,
     queue: &Queue,
 ) -> Result<(), TransferError> {
-    let sent: Mutex<BTreeMap<u64, (Block, String)>> = Mutex::default();
-    let lock = || sent.lock().unwrap_or_else(PoisonError::into_inner);
+    let lane = Lane { far, file, sent: Mutex::default() };
     let say = async |saying: Saying| {
         while let Some(block) = queue.next() {
-            let mut gone = 0;
-            let mut hasher = Sha256::new();
-            let mut piece = block.order('w');
-            loop {
-                if gone == block.length {
-                    // Noted before the host can have answered.
-                    lock().insert(block.number, (block, hex(&hasher.clone().finalize())));
-                }
-                if saying.say(piece).await.is_err() {
-                    lock().remove(&block.number);
-                    far.meter.lost(gone);
-                    return Ok(Err(Deaf));
-                }
-                if gone == block.length {
-                    break;
-                }
-                let length = usize::try_from(block.length - gone).unwrap_or(PIECE).min(PIECE);
-                (piece, hasher) = file.read(block.offset() + gone, length, hasher).await?;
-                gone += length as u64;
-                far.meter.moved(length as u64);
+            if let Err(deaf) = lane.send(block, &saying).await? {
+                return Ok(Err(deaf));
             }
         }
         Ok(Ok(()))
@@ -134,18 +220,7 @@ async fn lane(
     let hear = async |mut hearing: Hearing| {
         let heard = async {
             while let Some(line) = hearing.line().await? {
-                let (number, theirs) = blocks::answer(&line)?;
-                let Some((block, ours)) = lock().remove(&number) else {
-                    return Err(TransferError::Protocol(crate::printable::printable(line)));
-                };
-                if ours == theirs {
-                    queue.arrived(block);
-                    continue;
-                }
-                far.meter.lost(block.length);
-                if !queue.again(block) {
-                    return Err(TransferError::Damaged(order.path.to_owned()));
-                }
+                lane.answered(&line, queue, order.path)?;
             }
             Ok(())
         }
@@ -153,8 +228,8 @@ async fn lane(
         (hearing, heard)
     };
     let ended = far.talk(order, say, hear).await;
-    for (block, _) in std::mem::take(&mut *lock()).into_values() {
-        far.meter.lost(block.length);
+    for sent in std::mem::take(&mut *lane.sent()).into_values() {
+        far.meter.lost(sent.block.length, sent.crossing);
     }
     ended
 }

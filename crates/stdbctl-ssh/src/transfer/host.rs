@@ -74,6 +74,7 @@ impl Side<'_> {
         let command = order.line(&nonce, self.sudo)?;
         let talk = Talk {
             session: self.session,
+            pace: &self.pace,
             command: &command,
             nonce: &nonce,
             path: order.path,

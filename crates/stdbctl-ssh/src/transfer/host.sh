@@ -7,7 +7,9 @@ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
 export PATH LC_ALL
 part=''
 printf '\n%s\n' "$nonce" >&2
-printf '\n%s\n' "$nonce"
+able=-
+if command -v gzip >/dev/null; then able=gzip; fi
+printf '\n%s %s\n' "$nonce" "$able"
 exec 3>&1
 
 # The name that comes as $1, in `name`: what is not harmless in it comes as \0ooo.
@@ -81,32 +83,63 @@ drop() {
   printf 'done\n'
 }
 
-# So many bytes of `file` from an offset on. If they are not there any more, all ends.
-give() {
-  said=$(dd bs=262144 iflag=skip_bytes,count_bytes skip="$1" count="$2" if="$file" 2>&1 >&3) || {
-    printf '%s\n' "$said" >&2
-    exit 1
+read_part() {
+  dd bs=262144 iflag=skip_bytes,count_bytes skip="$1" count="$2" if="$file"
+}
+
+write_part() {
+  dd bs=262144 iflag=fullblock,count_bytes oflag=seek_bytes count="$2" seek="$1" conv=notrunc status=none of="$file"
+}
+
+# What comes out of so many packed bytes of the input. All of them are read, whatever is in them.
+unpack() {
+  dd bs=262144 iflag=fullblock,count_bytes count="$1" status=none | {
+    gzip -dc || :
+    cat >/dev/null
   }
+}
+
+# Whether `file` gets smaller by an eighth, judged by 64 KiB of it from an offset on.
+shrinks() {
+  [ "$(dd bs=65536 iflag=skip_bytes count=1 skip="$1" status=none if="$file" | gzip -1c | wc -c)" -lt 57344 ]
+}
+
+# So many bytes of `file` from an offset on, packed or plain. If they are not there any more, all ends.
+give() {
+  if [ "$3" = packed ]; then
+    said=$({ read_part "$1" "$2" 2>&4 | gzip -1c >&3; } 4>&1)
+  else
+    said=$(read_part "$1" "$2" 2>&1 >&3) || :
+  fi
   case $said in
     *"
 $2 byte"*) ;;
+    *dd:*)
+      printf '%s\n' "$said" >&2
+      exit 1
+      ;;
     *) exit 74 ;;
   esac
 }
 
-# Blocks of `file`: w writes one that comes in, r gives one out, and all answer with the sha256 of what is there.
+# Blocks of `file`: w writes one that comes in, z one that comes in packed, r gives one out, p gives one out packed if
+# that pays, and all answer with the sha256 of what is there.
 serve() {
-  while IFS=' ' read -r what number length; do
+  while IFS=' ' read -r what number length packed; do
+    offset=$((number * block))
     case $what in
-      w)
-        dd bs=262144 iflag=fullblock,count_bytes oflag=seek_bytes count="$length" seek="$((number * block))" \
-          conv=notrunc status=none of="$file"
+      w) write_part "$offset" "$length" ;;
+      z) unpack "$packed" | write_part "$offset" "$length" ;;
+      r) give "$offset" "$length" plain ;;
+      p)
+        form=plain
+        if shrinks "$offset"; then form=packed; fi
+        printf '%s\n' "$form"
+        give "$offset" "$length" "$form"
         ;;
-      r) give "$((number * block))" "$length" ;;
     esac
     printf '%s ' "$number"
-    dd bs=262144 iflag=skip_bytes,count_bytes skip="$((number * block))" count="$length" status=none if="$file" |
-      sha256sum
+    dd bs=262144 iflag=skip_bytes,count_bytes skip="$offset" count="$length" status=none if="$file" | sha256sum
   done
 }
 
@@ -203,7 +236,7 @@ show() {
   size=$(wc -c <"$file")
   printf 'file %s %s %s\n' "$(stat -L -c %a "$file")" "$size" "$stamp"
   if [ "$size" -le "$small" ]; then
-    give 0 "$size"
+    give 0 "$size" plain
     sha256sum <"$file"
   fi
 }
@@ -216,7 +249,7 @@ fetch() {
     if [ "$what" = g ]; then
       size=$(wc -c <"$file")
       printf '%s\n' "$size"
-      give 0 "$size"
+      give 0 "$size" plain
     fi
     sha256sum <"$file"
   done

@@ -11,6 +11,7 @@ use tokio::task::spawn_blocking;
 
 use super::error::TransferError;
 use super::name;
+use super::packed::{Packer, SAMPLE, shrinks};
 
 /// How much is read or written at once.
 pub(super) const PIECE: usize = 256 * 1024;
@@ -102,6 +103,36 @@ impl LocalFile {
             Ok(Some(hasher.finalize().into()))
         });
         done(summing.await).map_err(|error| TransferError::local("read", &self.path, error))
+    }
+
+    /// A part of it as it is to travel packed, with the sha256 of what it is; none if that would not pay, or if it
+    /// ends before.
+    pub(super) async fn pack(
+        &self,
+        offset: u64,
+        length: u64,
+    ) -> Result<Option<(Vec<u8>, [u8; 32])>, TransferError> {
+        let file = Arc::clone(&self.file);
+        let packing = spawn_blocking(move || {
+            let (mut packer, mut hasher, mut at) = (Packer::new(), Sha256::new(), 0);
+            let mut buffer = vec![0; PIECE];
+            while at < length {
+                let most = usize::try_from(length - at).unwrap_or(PIECE).min(PIECE);
+                let Some(piece) = buffer.get_mut(..most) else { break };
+                match file.read_exact_at(piece, offset + at) {
+                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+                    read => read?,
+                }
+                let sample = piece.get(..SAMPLE).unwrap_or(piece);
+                if at == 0 && !shrinks(sample) || !packer.take(piece) {
+                    return Ok(None);
+                }
+                hasher.update(&*piece);
+                at += most as u64;
+            }
+            Ok(packer.finish().map(|packed| (packed, hasher.finalize().into())))
+        });
+        done(packing.await).map_err(|error| TransferError::local("read", &self.path, error))
     }
 
     /// Writes these bytes, and takes them into the hash.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::Transferred;
+
 /// How far a transfer is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Progress {
@@ -12,6 +14,8 @@ pub struct Progress {
     pub total: u64,
     /// Of those done: what did not have to be sent.
     pub kept: u64,
+    /// Bytes that crossed the network for the others: fewer where they were packed.
+    pub crossed: u64,
 }
 
 /// Is called often, from the task that transfers, and must not block.
@@ -22,12 +26,14 @@ pub(super) struct Meter {
     done: AtomicU64,
     total: AtomicU64,
     kept: AtomicU64,
+    crossed: AtomicU64,
     watch: Option<Watch>,
 }
 
 impl Meter {
     pub(super) fn new(watch: Option<Watch>) -> Self {
-        Self { done: AtomicU64::new(0), total: AtomicU64::new(0), kept: AtomicU64::new(0), watch }
+        let zero = || AtomicU64::new(0);
+        Self { done: zero(), total: zero(), kept: zero(), crossed: zero(), watch }
     }
 
     pub(super) fn expect(&self, bytes: u64) {
@@ -35,31 +41,45 @@ impl Meter {
         self.tell();
     }
 
-    pub(super) fn moved(&self, bytes: u64) {
-        self.done.fetch_add(bytes, Ordering::Relaxed);
+    /// So much content, as so many bytes.
+    pub(super) fn moved(&self, content: u64, crossed: u64) {
+        self.crossed.fetch_add(crossed, Ordering::Relaxed);
+        self.done.fetch_add(content, Ordering::Relaxed);
         self.tell();
     }
 
     /// These have to be sent again.
-    pub(super) fn lost(&self, bytes: u64) {
-        self.done.fetch_sub(bytes, Ordering::Relaxed);
+    pub(super) fn lost(&self, content: u64, crossed: u64) {
+        self.crossed.fetch_sub(crossed, Ordering::Relaxed);
+        self.done.fetch_sub(content, Ordering::Relaxed);
         self.tell();
     }
 
     pub(super) fn kept(&self, bytes: u64) {
         self.kept.fetch_add(bytes, Ordering::Relaxed);
-        self.moved(bytes);
+        self.moved(bytes, 0);
     }
 
-    /// What had to be sent.
-    pub(super) fn sent(&self) -> u64 {
-        self.done.load(Ordering::Relaxed).saturating_sub(self.kept.load(Ordering::Relaxed))
+    /// What is at the other end, or on its way.
+    pub(super) fn done(&self) -> u64 {
+        self.done.load(Ordering::Relaxed)
+    }
+
+    /// Puts what was kept and what crossed into the sum.
+    pub(super) fn settle(&self, sum: Transferred) -> Transferred {
+        let (kept, moved) = (self.kept.load(Ordering::Relaxed), self.crossed.load(Ordering::Relaxed));
+        Transferred { kept, moved, ..sum }
     }
 
     fn tell(&self) {
         if let Some(watch) = &self.watch {
             let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-            watch(Progress { done: read(&self.done), total: read(&self.total), kept: read(&self.kept) });
+            watch(Progress {
+                done: read(&self.done),
+                total: read(&self.total),
+                kept: read(&self.kept),
+                crossed: read(&self.crossed),
+            });
         }
     }
 }

@@ -63,18 +63,12 @@ pub(super) async fn run(far: &Side<'_>, remote: &str, local: &Path) -> Result<Tr
         Shown::Small(_, None) => return Err(TransferError::Changed(format!("{remote} on the host"))),
         Shown::Small(file, Some(content)) => {
             far.meter.expect(file.size);
-            far.meter.moved(file.size);
+            far.meter.moved(file.size, file.size);
             let is_new = write(place(&local)?, content, file.mode).await?;
             (file, is_new)
         }
     };
-    Ok(Transferred {
-        changed: u64::from(is_new),
-        unchanged: u64::from(!is_new),
-        bytes: file.size,
-        moved: far.meter.sent(),
-        skipped: Vec::new(),
-    })
+    Ok(far.meter.settle(Transferred::one(is_new, file.size)))
 }
 
 /// Writes a small file off the runtime's thread.

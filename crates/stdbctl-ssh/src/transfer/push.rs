@@ -29,13 +29,7 @@ pub(super) async fn run(far: &Side<'_>, local: &Path, remote: &str) -> Result<Tr
     } else {
         small(far, local, &remote, mode).await?
     };
-    Ok(Transferred {
-        changed: u64::from(is_new),
-        unchanged: u64::from(!is_new),
-        bytes: metadata.len(),
-        moved: far.meter.sent(),
-        skipped: Vec::new(),
-    })
+    Ok(far.meter.settle(Transferred::one(is_new, metadata.len())))
 }
 
 /// What ends in a slash is the directory for it.
@@ -67,7 +61,7 @@ async fn small(far: &Side<'_>, local: &Path, remote: &str, mode: u32) -> Result<
         (hearing, line.map(Option::unwrap_or_default))
     };
     match far.talk(Order::new("put", remote), say, hear).await?.as_str() {
-        "new" => far.meter.moved(size),
+        "new" => far.meter.moved(size, size),
         "same" => {
             far.meter.kept(size);
             return Ok(false);

@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::{Notify, mpsc};
 
 use super::error::TransferError;
+use super::pace::Pace;
 use crate::command::{Chunk, Ending};
 use crate::session::Session;
 
@@ -97,15 +98,16 @@ impl Hearing {
         words.stderr.drain(..surplus);
     }
 
-    /// Skips what the login shell says for itself.
-    async fn begin(&mut self, nonce: &str) -> Result<bool, TransferError> {
+    /// Skips what the login shell says for itself. Gives back what the host can do, if it begins at all.
+    async fn begin(&mut self, nonce: &str) -> Result<Option<Vec<u8>>, TransferError> {
+        let mark = [nonce.as_bytes(), b" "].concat();
         while let Some(line) = self.read_until(b'\n').await? {
-            if line == nonce.as_bytes() {
+            if let Some(able) = line.strip_prefix(&*mark) {
                 self.words.lock().unwrap_or_else(PoisonError::into_inner).begun = true;
-                return Ok(true);
+                return Ok(Some(able.to_vec()));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// What comes before the next of this byte; none at the end.
@@ -148,6 +150,19 @@ impl Hearing {
         self.piece.get(from..self.at).unwrap_or_default()
     }
 
+    /// What has come and was not read; empty at the end.
+    pub(super) async fn peek(&mut self) -> &[u8] {
+        if !self.fill().await {
+            return &[];
+        }
+        self.piece.get(self.at..).unwrap_or_default()
+    }
+
+    /// So many of those bytes have been read.
+    pub(super) fn skip(&mut self, bytes: usize) {
+        self.at = self.piece.len().min(self.at + bytes);
+    }
+
     /// Until the end, so that the command's own end is learnt.
     async fn rest(mut self) {
         while self.fill().await {
@@ -159,6 +174,7 @@ impl Hearing {
 /// A command to talk to.
 pub(super) struct Talk<'a> {
     pub(super) session: &'a Session,
+    pub(super) pace: &'a Pace,
     pub(super) command: &'a str,
     pub(super) nonce: &'a str,
     /// What it is about, for messages.
@@ -187,8 +203,11 @@ impl Talk<'_> {
         let heard = async {
             let begun = hearing.begin(self.nonce).await;
             let (hearing, heard) = match begun {
-                Ok(true) => hear(hearing).await,
-                Ok(false) => (hearing, Err(TransferError::Protocol("it says nothing".to_owned()))),
+                Ok(Some(able)) => {
+                    self.pace.host_packs(able == b"gzip");
+                    hear(hearing).await
+                }
+                Ok(None) => (hearing, Err(TransferError::Protocol("it says nothing".to_owned()))),
                 Err(error) => (hearing, Err(error)),
             };
             match &heard {

@@ -77,8 +77,7 @@ pub(super) async fn run(
         *(if is_new { &mut tree.sum.changed } else { &mut tree.sum.unchanged }) += 1;
     }
     tree.settle()?;
-    tree.sum.moved = far.meter.sent();
-    Ok(tree.sum)
+    Ok(far.meter.settle(tree.sum))
 }
 
 impl Tree<'_> {
@@ -268,6 +267,6 @@ async fn receive(far: &Side<'_>, hearing: &mut Hearing, wanted: Wanted) -> Resul
     }
     let content = read_content(hearing, size).await?.ok_or_else(changed)?;
     write(wanted.local, content, wanted.mode).await?;
-    far.meter.moved(wanted.size);
+    far.meter.moved(wanted.size, wanted.size);
     Ok(())
 }

@@ -113,8 +113,7 @@ pub(super) async fn run(far: &Side<'_>, local: &Path, remote: &str) -> Result<Tr
         *(if is_new { &mut sum.changed } else { &mut sum.unchanged }) += 1;
     }
     settle(far, remote, &directories).await?;
-    sum.moved = far.meter.sent();
-    Ok(sum)
+    Ok(far.meter.settle(sum))
 }
 
 /// Makes directories and links, and asks which small files are there already. One answer an entry.
@@ -182,7 +181,7 @@ async fn lane(
             if let Err(deaf) = saying.say([head.as_slice(), &bytes].concat()).await {
                 return Ok(Err(deaf));
             }
-            far.meter.moved(size);
+            far.meter.moved(size, size);
         }
         Ok(Ok(()))
     };

@@ -18,6 +18,7 @@ mod host_keys;
 mod logins;
 mod matrix;
 mod observed;
+mod packed;
 mod proxy;
 mod reconnect;
 mod round_trips;

@@ -1,5 +1,6 @@
 //! A TCP proxy in front of sshd: adds distance, cuts, falls silent, and counts connections.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -18,6 +19,8 @@ pub(crate) enum Fault {
     None,
     /// Hang up after this many bytes of the server.
     CutAfter(usize),
+    /// Carry no more than so many bytes a second each way.
+    Throttle(u32),
 }
 
 /// A running proxy; its tasks end with the test's runtime.
@@ -30,7 +33,14 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// Everything takes `delay` each way.
     pub(crate) async fn start(server: SocketAddr, delay: Duration, fault: Fault) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let listener = match fault {
+            Fault::Throttle(_) => narrow().and_then(|socket| {
+                socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+                socket.listen(64)
+            }),
+            _ => TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await,
+        };
+        let listener = listener.unwrap();
         let port = listener.local_addr().unwrap().port();
         let connections = Arc::new(AtomicUsize::new(0));
         let (silent, silenced) = watch::channel(false);
@@ -38,14 +48,18 @@ impl Proxy {
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 counted.fetch_add(1, Ordering::SeqCst);
-                let Ok(server) = TcpStream::connect(server).await else { continue };
+                let reached = match fault {
+                    Fault::Throttle(_) => narrow().unwrap().connect(server).await,
+                    _ => TcpStream::connect(server).await,
+                };
+                let Ok(server) = reached else { continue };
                 client.set_nodelay(true).unwrap();
                 server.set_nodelay(true).unwrap();
                 let ((from_client, to_client), (from_server, to_server)) =
                     (client.into_split(), server.into_split());
-                tokio::spawn(carry(from_client, to_server, delay, usize::MAX, silenced.clone()));
-                let most = if let Fault::CutAfter(most) = fault { most } else { usize::MAX };
-                tokio::spawn(carry(from_server, to_client, delay, most, silenced.clone()));
+                let up = if let Fault::CutAfter(_) = fault { Fault::None } else { fault };
+                tokio::spawn(carry(from_client, to_server, delay, up, silenced.clone()));
+                tokio::spawn(carry(from_server, to_client, delay, fault, silenced.clone()));
             }
         });
         Self { port, connections, silent }
@@ -62,17 +76,31 @@ impl Proxy {
     }
 }
 
+/// A socket that takes little before it is read: the kernel would take megabytes before anybody feels a slow line.
+fn narrow() -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(64 * 1024)?;
+    Ok(socket)
+}
+
 async fn carry(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     delay: Duration,
-    mut most: usize,
+    fault: Fault,
     silenced: watch::Receiver<bool>,
 ) {
+    let mut most = if let Fault::CutAfter(most) = fault { most } else { usize::MAX };
     let (sender, mut receiver) = mpsc::channel::<(Instant, Vec<u8>)>(1024);
     tokio::spawn(async move {
         let mut piece = vec![0; 65536];
+        let mut free = Instant::now();
         while let Ok(length @ 1..) = from.read(&mut piece).await {
+            if let Fault::Throttle(rate) = fault {
+                let takes = Duration::from_secs(1) * u32::try_from(length).unwrap() / rate;
+                free = free.max(Instant::now()) + takes;
+                sleep_until(free).await;
+            }
             if sender.send((Instant::now() + delay, piece[..length].to_vec())).await.is_err() {
                 break;
             }

@@ -37,6 +37,8 @@ pub(crate) enum TransferEvent {
         total: u64,
         /// Of those that have arrived: what was there already.
         kept: u64,
+        /// Bytes that crossed the network for the others, fewer where they were packed.
+        moved: u64,
     },
     /// All is there, checked by its sha256.
     TransferFinished {
@@ -52,7 +54,9 @@ pub(crate) enum TransferEvent {
         skipped: Vec<String>,
         /// Bytes of all files together.
         bytes: u64,
-        /// Bytes of content that crossed the network.
+        /// Of those: what was there already.
+        kept: u64,
+        /// Bytes that crossed the network for the rest, fewer where they were packed.
         moved: u64,
         /// How long it took, connecting included.
         seconds: f64,
@@ -112,7 +116,7 @@ impl TransferReport {
 
     /// So far it is, after so long.
     pub(crate) fn progress(&mut self, host: &str, progress: Progress, took: Duration) {
-        let Progress { done, total, kept } = progress;
+        let Progress { done, total, kept, crossed } = progress;
         if let Form::Bars { bars, .. } = &mut self.form
             && let Some(bar) = bars.get(host)
         {
@@ -127,7 +131,14 @@ impl TransferReport {
         if let (Form::Json(json), true) = (&mut self.form, is_due) {
             self.told.insert(host.to_owned(), Instant::now());
             let host = host.to_owned();
-            let event = TransferEvent::TransferProgress { time: now(), host, bytes: done, total, kept };
+            let event = TransferEvent::TransferProgress {
+                time: now(),
+                host,
+                bytes: done,
+                total,
+                kept,
+                moved: crossed,
+            };
             keep(&mut self.written, json.line(&event));
         }
     }
@@ -150,6 +161,7 @@ impl TransferReport {
                 unchanged: done.unchanged,
                 skipped: done.skipped.clone(),
                 bytes: done.bytes,
+                kept: done.kept,
                 moved: done.moved,
                 seconds,
             };
@@ -245,7 +257,7 @@ impl Drop for TransferReport {
 
 /// `31 %, 62.0 MB of 200.0 MB, 41.2 MB/s, 4 s left`.
 fn activity(progress: Progress, took: Duration) -> String {
-    let Progress { done, total, kept } = progress;
+    let Progress { done, total, kept, .. } = progress;
     let percent = done.saturating_mul(100) / total.max(1);
     let mut parts = vec![format!("{percent} %"), format!("{} of {}", size(done), size(total))];
     if let Some(rate) = rate(done.saturating_sub(kept), took) {
@@ -266,7 +278,7 @@ fn rate(moved: u64, took: Duration) -> Option<u64> {
     if milliseconds < 500 { None } else { Some(moved.saturating_mul(1000) / milliseconds) }
 }
 
-/// `3 new or changed, 12 as they were, 1.2 MB in 1.4 s`.
+/// `3 items (12 there already), 1.2 MB in 1.4 s, 0.4 MB crossed, 2.0 MB were there already`.
 fn summary(done: &Transferred, seconds: f64) -> String {
     let items = |number: u64| count(usize::try_from(number).unwrap_or(usize::MAX), "item");
     if done.changed == 0 {
@@ -276,12 +288,14 @@ fn summary(done: &Transferred, seconds: f64) -> String {
     }
     let kept =
         if done.unchanged > 0 { format!(" ({} there already)", done.unchanged) } else { String::new() };
-    let mut parts = vec![
-        format!("{}{kept}", items(done.changed)),
-        format!("{} in {}", size(done.moved), duration(seconds)),
-    ];
-    if done.moved < done.bytes {
-        parts.push(format!("{} were there already", size(done.bytes - done.moved)));
+    let new = done.bytes.saturating_sub(done.kept);
+    let mut parts =
+        vec![format!("{}{kept}", items(done.changed)), format!("{} in {}", size(new), duration(seconds))];
+    if done.moved < new {
+        parts.push(format!("{} crossed", size(done.moved)));
+    }
+    if done.kept > 0 {
+        parts.push(format!("{} were there already", size(done.kept)));
     }
     parts.join(", ")
 }
@@ -317,16 +331,17 @@ mod tests {
     }
 
     fn transferred(changed: u64, unchanged: u64, bytes: u64, moved: u64) -> Transferred {
-        Transferred { changed, unchanged, bytes, moved, skipped: Vec::new() }
+        Transferred { changed, unchanged, bytes, kept: bytes - moved, moved, skipped: Vec::new() }
     }
 
     #[test]
     fn rate_and_time_left_are_told_once_they_can_be() {
-        let progress = Progress { done: 62_000_000, total: 200_000_000, kept: 20_000_000 };
+        let progress =
+            Progress { done: 62_000_000, total: 200_000_000, kept: 20_000_000, crossed: 42_000_000 };
         let told = |milliseconds| activity(progress, Duration::from_millis(milliseconds));
         assert_eq!(told(100), "31 %, 62.0 MB of 200.0 MB");
         assert_eq!(told(2000), "31 %, 62.0 MB of 200.0 MB, 21.0 MB/s, 7.0 s left");
-        let done = Progress { done: 5, total: 5, kept: 5 };
+        let done = Progress { done: 5, total: 5, kept: 5, crossed: 0 };
         assert_eq!(activity(done, Duration::from_secs(1)), "100 %, 5 bytes of 5 bytes, 0 bytes/s");
         assert_eq!(activity(Progress::default(), Duration::ZERO), "0 %, 0 bytes of 0 bytes");
     }
@@ -340,6 +355,11 @@ mod tests {
         assert_eq!(
             told(&transferred(2, 3, 3000, 1000)),
             "2 items (3 there already), 1.0 kB in 1.4 s, 2.0 kB were there already"
+        );
+        let packed = Transferred { moved: 400, ..transferred(2, 3, 3000, 1000) };
+        assert_eq!(
+            told(&packed),
+            "2 items (3 there already), 1.0 kB in 1.4 s, 400 bytes crossed, 2.0 kB were there already"
         );
     }
 
@@ -368,7 +388,7 @@ mod tests {
         let mut report = TransferReport::with_form(Form::Json(Json::new(Box::new(paper.clone()))));
         report.started("push", &["a".to_owned()]);
         for done in [1, 2] {
-            report.progress("a", Progress { done, total: 2, kept: 0 }, Duration::ZERO);
+            report.progress("a", Progress { done, total: 2, kept: 0, crossed: done }, Duration::ZERO);
         }
         report.going_on("a", "lost");
         report.finished("a", &transferred(1, 0, 2, 2));
