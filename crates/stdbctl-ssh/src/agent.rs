@@ -10,7 +10,6 @@ use russh::keys::agent::client::AgentClient;
 use russh::keys::key::parse_public_key;
 use russh::keys::ssh_encoding::{Decode, Reader};
 use russh::keys::{Certificate, HashAlg, PublicKey};
-use russh::{AgentAuthError, Signer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
@@ -80,35 +79,38 @@ fn read_key(blob: &[u8], comment: String) -> Option<AgentKey> {
     (!key.key_data().is_other()).then_some(AgentKey { key, certificate: None, comment })
 }
 
-/// Signs with keys of the agent.
+/// Signs with a key of the agent.
 pub(crate) struct AgentSigner {
     client: AgentClient<UnixStream>,
-    /// What the agent knows the key as.
+    /// What the agent knows the key as. A certificate from a file is signed for with the bare key: that is all the
+    /// agent knows.
     held: AgentIdentity,
+    /// For messages.
+    name: String,
     shared: Arc<Shared>,
 }
 
 impl AgentSigner {
-    pub(crate) async fn connect(socket: &Path, held: AgentIdentity, shared: Arc<Shared>) -> io::Result<Self> {
+    pub(crate) async fn connect(
+        socket: &Path,
+        held: AgentIdentity,
+        name: String,
+        shared: Arc<Shared>,
+    ) -> io::Result<Self> {
         let stream = timeout(PATIENCE, UnixStream::connect(socket)).await??;
-        Ok(Self { client: AgentClient::connect(stream), held, shared })
+        Ok(Self { client: AgentClient::connect(stream), held, name, shared })
     }
-}
 
-impl Signer for AgentSigner {
-    type Error = AgentAuthError;
-
-    async fn auth_sign(
-        &mut self,
-        _: &AgentIdentity,
-        hash: Option<HashAlg>,
-        data: Vec<u8>,
-    ) -> Result<Vec<u8>, Self::Error> {
-        // A certificate from a file is signed for with the bare key: that is all the agent knows.
+    /// The data with its signature behind it.
+    ///
+    /// # Errors
+    /// In words that name the key.
+    pub(crate) async fn sign(&mut self, hash: Option<HashAlg>, data: Vec<u8>) -> Result<Vec<u8>, String> {
         let signing = timeout(PATIENCE_WITH_PEOPLE, self.client.sign_request(&self.held, hash, data));
+        let unsigned = |why: String| format!("{} did not sign: {}", self.name, printable(why));
         match self.shared.asking(signing).await {
-            Ok(signed) => Ok(signed?),
-            Err(_) => Err(russh::keys::Error::IO(io::ErrorKind::TimedOut.into()).into()),
+            Ok(signed) => signed.map_err(|error| unsigned(error.to_string())),
+            Err(_) => Err(unsigned(io::Error::from(io::ErrorKind::TimedOut).to_string())),
         }
     }
 }

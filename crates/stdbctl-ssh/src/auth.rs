@@ -1,100 +1,157 @@
-//! Being recognised by the server: keys are offered until it takes one.
+//! Being recognised by the server: keys are offered until it takes one, and then a person is asked.
 
-use std::path::Path;
+mod order;
+mod signing;
+mod typed;
+
 use std::sync::Arc;
-use std::time::Duration;
 
+use russh::MethodSet;
 use russh::client::{AuthResult, Handle};
+use russh::keys::HashAlg;
 use russh::keys::agent::AgentIdentity;
-use russh::keys::signature::Signer as _;
-use russh::keys::ssh_encoding::Encode;
-use russh::keys::ssh_key::Signature;
-use russh::keys::ssh_key::private::KeypairData;
-use russh::keys::{self, HashAlg, PrivateKey, PrivateKeyWithHashAlg, ssh_key};
-use russh::{AgentAuthError, Signer};
 
+use self::order::{Order, Try};
+pub(crate) use self::signing::SigningError;
+use self::signing::{KeySigner, LockedSigner};
 use crate::agent::AgentSigner;
 use crate::client::{Client, Ended, Shared};
+use crate::connect::ConnectOptions;
 use crate::error::{ConnectError, Step};
-use crate::identity::{Identities, Identity, Signing};
-use crate::observer::{self, Observation, Observer};
+use crate::identity::{Identities, Identity, Offer, Signing};
+use crate::observer::{self, Observation};
 
 /// One login, and what came of it so far.
 pub(crate) struct Login<'a> {
-    pub(crate) handle: &'a mut Handle<Client>,
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) agent: Option<&'a Path>,
-    pub(crate) user: &'a str,
-    pub(crate) host: &'a str,
-    pub(crate) address: String,
-    pub(crate) patience: Duration,
-    pub(crate) observer: &'a Observer,
+    handle: &'a mut Handle<Client>,
+    shared: Arc<Shared>,
+    options: &'a ConnectOptions,
+    user: &'a str,
+    /// The host and its address, for messages.
+    address: &'a str,
+    /// What a person's words were tried as.
+    typed: Option<&'static str>,
 }
 
+/// What came of one try.
+#[derive(Debug)]
 enum Answer {
     Taken,
     Refused {
         methods: Vec<String>,
+        /// It was right, and not enough.
         partial: bool,
     },
-    /// The key could not be offered after all.
+    /// The server was not asked after all.
     Skipped(String),
+    /// There is no use in going on.
+    GivenUp(String),
     Gone,
 }
 
+/// What is known when no try is left.
+#[derive(Default)]
+struct Refusal {
+    tried: Vec<String>,
+    typed: Option<&'static str>,
+    skipped: Vec<String>,
+    /// None if the server has not said yet.
+    methods: Option<Vec<String>>,
+    partial: bool,
+}
+
 impl Answer {
-    fn observed(&self, identity: &str) -> Observation {
+    fn observed(&self, identity: String) -> Observation {
         let answer = match self {
             Self::Taken => observer::Answer::Taken,
             Self::Refused { methods, partial } => {
                 observer::Answer::Refused { methods: methods.clone(), partial: *partial }
             }
-            Self::Skipped(why) => observer::Answer::NotOffered(why.clone()),
+            Self::Skipped(why) | Self::GivenUp(why) => observer::Answer::NotOffered(why.clone()),
             Self::Gone => observer::Answer::HungUp,
         };
-        Observation::Answered { identity: identity.to_owned(), answer }
+        Observation::Answered { identity, answer }
     }
 }
 
-impl Login<'_> {
-    /// Offers the keys in order. Each answer must come within the patience.
-    pub(crate) async fn run(mut self, identities: &Identities) -> Result<(), ConnectError> {
-        let Identities { offered, skipped } = identities;
-        let mut skipped = skipped.clone();
-        let (mut tried, mut methods, mut partial) = (Vec::new(), Vec::new(), false);
-        for identity in offered {
-            let shared = Arc::clone(&self.shared);
-            let answer = shared.within(self.patience, self.offer(identity)).await.map_err(|_| self.slow())?;
-            self.observer.tell(|| answer.observed(&identity.name));
+impl<'a> Login<'a> {
+    pub(crate) fn new(
+        handle: &'a mut Handle<Client>,
+        shared: Arc<Shared>,
+        options: &'a ConnectOptions,
+        user: &'a str,
+        address: &'a str,
+    ) -> Self {
+        Self { handle, shared, options, user, address, typed: None }
+    }
+
+    /// Tries one after the other, and says which key was the first to be taken, if all before it were refused. Each
+    /// answer must come within the options' patience.
+    pub(crate) async fn run(mut self, identities: &Identities) -> Result<Option<String>, ConnectError> {
+        let mut order = Order::new(self.options, &identities.offered);
+        let mut refusal = Refusal { skipped: identities.skipped.clone(), ..Refusal::default() };
+        let (mut taken, mut all_offered) = (None, true);
+        while let Some(next) = order.next(refusal.methods.as_deref()) {
+            let (shared, patience) = (Arc::clone(&self.shared), self.options.connect_timeout);
+            let answer = shared.within(patience, self.attempt(next)).await.map_err(|_| self.slow())?;
+            tracing::debug!(address = self.address, next = ?next.name(), ?answer, "tried");
+            self.options.observer.tell(|| answer.observed(next.name()));
             match answer {
-                Answer::Taken => return Ok(()),
-                Answer::Skipped(why) => skipped.push(why),
-                Answer::Refused { methods: now, partial: took } => {
-                    tried.push(identity.name.clone());
-                    skipped.extend(identity.doubt.clone());
-                    partial |= took;
-                    methods = now;
-                    if !methods.iter().any(|method| method == "publickey") {
+                Answer::Taken => return Ok(taken.or_else(|| next.mark()).filter(|_| all_offered)),
+                Answer::Refused { methods, partial: true } => {
+                    taken = taken.or_else(|| next.mark());
+                    refusal.partial = true;
+                    refusal.methods = Some(methods);
+                    self.typed = None;
+                }
+                Answer::Refused { methods, partial: false } => {
+                    refusal.add(next);
+                    refusal.methods = Some(methods);
+                    // A mistyped password is not tried in another way, nor asked for again: that could lock the
+                    // account.
+                    if self.typed.is_some() {
                         break;
                     }
+                }
+                Answer::Skipped(why) => {
+                    all_offered = false;
+                    refusal.skipped.push(why);
+                }
+                Answer::GivenUp(why) => {
+                    refusal.skipped.push(why);
+                    break;
                 }
                 Answer::Gone => {
                     // "Too many authentication failures" and the like: a refusal, not an accident.
                     let Some(Ended::Said(words)) = self.shared.ended() else { return Err(self.lost()) };
-                    tried.push(identity.name.clone());
-                    skipped.push(format!("the server hung up: {words}"));
+                    refusal.add(next);
+                    refusal.skipped.push(format!("the server hung up: {words}"));
                     break;
                 }
             }
         }
-        Err(ConnectError::AuthRefused {
-            user: self.user.to_owned(),
-            host: self.host.to_owned(),
-            tried,
-            skipped,
-            methods,
-            partial,
-        })
+        refusal.typed = self.typed;
+        Err(self.refuse(refusal))
+    }
+
+    /// The one place where anything is offered.
+    async fn attempt(&mut self, next: Try<'_>) -> Answer {
+        match next {
+            Try::Nothing => {
+                let result = self.handle.authenticate_none(self.user).await;
+                result.map_or(Answer::Gone, |result| self.read(result))
+            }
+            Try::Key(Offer::Key(identity)) => self.offer(identity).await,
+            Try::Key(Offer::Sealed(file)) => {
+                let unlocking = self.options.keyring.unlock(file, self.options.authentication.prompts);
+                match self.shared.asking(unlocking).await {
+                    Ok(key) => self.offer(&Identity::of_file(key, file)).await,
+                    Err(why) => Answer::Skipped(why),
+                }
+            }
+            Try::Answers => self.answers().await,
+            Try::Password => self.password().await,
+        }
     }
 
     async fn offer(&mut self, identity: &Identity) -> Answer {
@@ -102,30 +159,10 @@ impl Login<'_> {
             Ok(hash) => hash,
             Err(answer) => return answer,
         };
-        let held = match (&identity.signing, &identity.certificate) {
-            (Signing::File(key), None) => {
-                let key = PrivateKeyWithHashAlg::new(Arc::clone(key), hash);
-                let result = self.handle.authenticate_publickey(self.user, key).await;
-                return result.map_or(Answer::Gone, |result| self.read(result));
-            }
-            (Signing::File(key), Some(_)) => {
-                let signer = FileSigner { key: Arc::clone(key) };
-                return self.offer_with(identity, hash, signer).await;
-            }
-            (Signing::AgentByCertificate, Some(certificate)) => AgentIdentity::from(certificate.clone()),
-            (Signing::Agent | Signing::AgentByCertificate, _) => AgentIdentity::from(identity.key.clone()),
+        let mut signer = match self.signer(identity).await {
+            Ok(signer) => signer,
+            Err(why) => return Answer::Skipped(why),
         };
-        let Some(socket) = self.agent else { return Answer::Skipped(format!("{}: no agent", identity.name)) };
-        match AgentSigner::connect(socket, held, Arc::clone(&self.shared)).await {
-            Ok(signer) => self.offer_with(identity, hash, signer).await,
-            Err(error) => Answer::Skipped(format!("{}: the agent is gone: {error}", identity.name)),
-        }
-    }
-
-    async fn offer_with<S>(&mut self, identity: &Identity, hash: Option<HashAlg>, mut signer: S) -> Answer
-    where
-        S: Signer<Error = AgentAuthError>,
-    {
         let (user, key) = (self.user, identity.key.clone());
         let result = if let Some(certificate) = identity.certificate.clone() {
             self.handle.authenticate_certificate_with(user, certificate, hash, &mut signer).await
@@ -134,11 +171,30 @@ impl Login<'_> {
         };
         match result {
             Ok(result) => self.read(result),
-            Err(AgentAuthError::Send(_)) => Answer::Gone,
-            Err(AgentAuthError::Key(error)) => {
-                Answer::Skipped(format!("{} did not sign: {error}", identity.name))
-            }
+            Err(SigningError::Gone(_)) => Answer::Gone,
+            Err(SigningError::Unsigned(why)) => Answer::Skipped(why),
         }
+    }
+
+    async fn signer(&self, identity: &Identity) -> Result<KeySigner, String> {
+        let held = match (&identity.signing, &identity.certificate) {
+            (Signing::File(key), _) => return Ok(KeySigner::File(Arc::clone(key))),
+            (Signing::Locked(file), _) => {
+                return Ok(KeySigner::Locked(LockedSigner {
+                    file: file.clone(),
+                    public: identity.key.clone(),
+                    keyring: self.options.keyring.clone(),
+                    prompts: self.options.authentication.prompts,
+                    shared: Arc::clone(&self.shared),
+                }));
+            }
+            (Signing::AgentByCertificate, Some(certificate)) => AgentIdentity::from(certificate.clone()),
+            (Signing::Agent | Signing::AgentByCertificate, _) => AgentIdentity::from(identity.key.clone()),
+        };
+        let name = &identity.name;
+        let socket = self.options.agent_socket.as_deref().ok_or_else(|| format!("{name}: no agent"))?;
+        let signer = AgentSigner::connect(socket, held, name.clone(), Arc::clone(&self.shared)).await;
+        signer.map(KeySigner::Agent).map_err(|error| format!("{name}: the agent is gone: {error}"))
     }
 
     /// With which hash an RSA key signs: never SHA-1.
@@ -159,57 +215,59 @@ impl Login<'_> {
     fn read(&self, result: AuthResult) -> Answer {
         match result {
             AuthResult::Success => Answer::Taken,
-            // russh reports a lost connection as a refusal without methods.
-            AuthResult::Failure { remaining_methods, .. }
-                if remaining_methods.is_empty() && self.handle.is_closed() =>
-            {
-                Answer::Gone
+            AuthResult::Failure { remaining_methods, partial_success } => {
+                self.refused(&remaining_methods, partial_success)
             }
-            AuthResult::Failure { remaining_methods, partial_success } => Answer::Refused {
-                methods: remaining_methods.iter().map(String::from).collect(),
-                partial: partial_success,
-            },
+        }
+    }
+
+    fn refused(&self, methods: &MethodSet, partial: bool) -> Answer {
+        // russh reports a lost connection as a refusal without methods.
+        if methods.is_empty() && self.handle.is_closed() {
+            return Answer::Gone;
+        }
+        Answer::Refused { methods: methods.iter().map(String::from).collect(), partial }
+    }
+
+    fn refuse(&self, refusal: Refusal) -> ConnectError {
+        let Refusal { tried, typed, mut skipped, methods, partial } = refusal;
+        let methods = methods.unwrap_or_default();
+        if let Some(why) = self.options.why_not_asked(&methods).filter(|_| typed.is_none()) {
+            skipped.push(why);
+        }
+        ConnectError::AuthRefused {
+            user: self.user.to_owned(),
+            host: self.options.target.host.clone(),
+            tried,
+            typed,
+            skipped,
+            methods,
+            partial,
         }
     }
 
     fn slow(&self) -> ConnectError {
         ConnectError::Timeout {
             step: Step::Authentication,
-            address: self.address.clone(),
-            seconds: self.patience.as_secs(),
+            address: self.address.to_owned(),
+            seconds: self.options.connect_timeout.as_secs(),
         }
     }
 
     fn lost(&self) -> ConnectError {
         ConnectError::Lost {
             step: Step::Authentication,
-            address: self.address.clone(),
+            address: self.address.to_owned(),
             reason: self.shared.reason(),
         }
     }
 }
 
-/// Signs for a certificate with its key's file. russh's own way would sign for an RSA certificate with SHA-1's name.
-struct FileSigner {
-    key: Arc<PrivateKey>,
-}
-
-impl Signer for FileSigner {
-    type Error = AgentAuthError;
-
-    async fn auth_sign(
-        &mut self,
-        _: &AgentIdentity,
-        hash: Option<HashAlg>,
-        mut data: Vec<u8>,
-    ) -> Result<Vec<u8>, Self::Error> {
-        let signature: Signature = match self.key.key_data() {
-            KeypairData::Rsa(key) => (key, hash).try_sign(&data),
-            key => key.try_sign(&data),
+impl Refusal {
+    fn add(&mut self, tried: Try<'_>) {
+        if let Try::Key(offer) = tried {
+            self.tried.push(offer.name());
+            self.skipped.extend(offer.doubt());
         }
-        .map_err(|error| keys::Error::from(ssh_key::Error::from(error)))?;
-        let signature = signature.encode_vec().map_err(keys::Error::from)?;
-        signature.encode(&mut data).map_err(keys::Error::from)?;
-        Ok(data)
     }
 }

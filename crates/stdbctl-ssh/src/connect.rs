@@ -17,12 +17,13 @@ use crate::error::{ConnectError, Step};
 use crate::hops::{Hops, Reached};
 use crate::host_key::{HostKeyCheck, UnknownKey};
 use crate::identity::Identities;
+use crate::keyring::Keyring;
 use crate::observer::{Observation, Observer};
 use crate::printable::printable;
 use crate::route::{Route, Way};
 use crate::session::Session;
-use crate::ssh_config::AddressFamily;
 use crate::ssh_config::tokens::{Tokens, local_host, local_user};
+use crate::ssh_config::{AddressFamily, Authentication, Method};
 use crate::target::Target;
 
 /// What a command may have sent that has not been taken yet. Sixteen MiB fill a fast line over a long distance.
@@ -57,6 +58,10 @@ pub struct ConnectOptions {
     pub identities_only: bool,
     /// The ssh-agent's socket; none to use no agent.
     pub agent_socket: Option<PathBuf>,
+    /// How this side may prove who it is.
+    pub authentication: Authentication,
+    /// Whom to ask for passphrases and passwords, and what is known of them. Shared by all connections of a run.
+    pub keyring: Keyring,
     /// The user's files with known host keys. New ones are added to the first.
     pub known_hosts: Vec<PathBuf>,
     /// The machine's files with known host keys.
@@ -103,6 +108,8 @@ impl ConnectOptions {
             certificate_files: Vec::new(),
             identities_only: false,
             agent_socket: variable("SSH_AUTH_SOCK").map(PathBuf::from),
+            authentication: Authentication::default(),
+            keyring: Keyring::default(),
             known_hosts: ["known_hosts", "known_hosts2"].into_iter().filter_map(of_user).collect(),
             global_known_hosts: GLOBAL_KNOWN_HOSTS.map(PathBuf::from).to_vec(),
             host_key_alias: None,
@@ -134,6 +141,39 @@ impl ConnectOptions {
         }
     }
 
+    /// Why a person cannot be asked to help with the login. None if one can.
+    pub(crate) fn why_silent(&self) -> Option<&'static str> {
+        if self.authentication.batch {
+            return Some("BatchMode lets nobody be asked for it");
+        }
+        if !self.authentication.may_ask() {
+            return Some("NumberOfPasswordPrompts lets nobody be asked for it");
+        }
+        (!self.keyring.can_ask()).then_some("nobody can be asked for it here")
+    }
+
+    pub(crate) fn can_ask(&self) -> bool {
+        self.why_silent().is_none()
+    }
+
+    /// Whether a login without any key may succeed.
+    fn can_type(&self) -> bool {
+        let typed = [Method::Password, Method::KeyboardInteractive];
+        self.can_ask() && typed.into_iter().any(|method| self.authentication.allows(method))
+    }
+
+    /// Why a person was not asked for a password that a server with these methods would take.
+    pub(crate) fn why_not_asked(&self, methods: &[String]) -> Option<String> {
+        let typed = [Method::Password, Method::KeyboardInteractive];
+        let would = typed.into_iter().find(|method| methods.iter().any(|name| name == method.name()))?;
+        let why = match self.why_silent() {
+            Some(why) => why,
+            None if typed.iter().any(|method| self.authentication.allows(*method)) => return None,
+            None => "the ssh configuration turns that off",
+        };
+        Some(format!("the server would also take a {}, but {why}", would.noun()))
+    }
+
     pub(crate) fn tokens(&self) -> Tokens {
         let typed = self.target.host.clone();
         Tokens {
@@ -153,7 +193,7 @@ impl ConnectOptions {
 
 /// Connects and logs in.
 ///
-/// Nothing is sent before a key to log in with has been found, and nothing but the key exchange before the host
+/// Nothing is sent before there is a key to log in with, or a person to ask, and nothing but the key exchange before the host
 /// key has been recognised. Hosts on the way are connected to first, once for all that share `options.hops`.
 pub async fn connect(options: ConnectOptions) -> Result<Session, ConnectError> {
     let host = options.target.host.clone();
@@ -161,7 +201,7 @@ pub async fn connect(options: ConnectOptions) -> Result<Session, ConnectError> {
     let user = user.ok_or_else(|| ConnectError::NoUser { host: host.clone() })?;
     let identities = Identities::gather(&options, &user).await;
     options.observer.tell(|| identities.observed());
-    if identities.offered.is_empty() {
+    if identities.offered.is_empty() && !options.can_type() {
         return Err(ConnectError::NoIdentity { user, host, skipped: identities.skipped });
     }
     let hop = match &options.route {
@@ -227,17 +267,11 @@ async fn log_in(
     options.observer.tell(|| Observation::Connected { address });
     let line = async {
         let mut line = agree(options, stream, &place, address).await?;
-        let login = Login {
-            handle: &mut line.handle,
-            shared: Arc::clone(&line.shared),
-            agent: options.agent_socket.as_deref(),
-            user,
-            host: &options.target.host,
-            address: place.clone(),
-            patience: options.connect_timeout,
-            observer: &options.observer,
-        };
-        login.run(identities).await?;
+        let login = Login::new(&mut line.handle, Arc::clone(&line.shared), options, user, &place);
+        let taken = login.run(identities).await?;
+        if let (Some(last_keys), Some(taken)) = (options.keyring.last_keys(), taken) {
+            last_keys.learn(&identities.known, taken).await;
+        }
         Ok::<_, ConnectError>(line)
     };
     let line = match (line.await, words) {

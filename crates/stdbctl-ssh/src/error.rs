@@ -177,8 +177,8 @@ pub enum ConnectError {
     /// The server's key was refused by this side.
     #[error(transparent)]
     HostKey(#[from] HostKeyError),
-    /// The server took none of the keys.
-    #[error("{user}@{host} refused {}", refused_keys(.tried))]
+    /// The server took none of the keys, nor what a person typed.
+    #[error("{user}@{host} refused {}", refused(.tried, *.typed))]
     AuthRefused {
         /// The user that tried to log in.
         user: String,
@@ -186,11 +186,13 @@ pub enum ConnectError {
         host: String,
         /// The keys the server refused, in order.
         tried: Vec<String>,
+        /// What a person typed and the server refused, in a word.
+        typed: Option<&'static str>,
         /// The keys that were not offered, and why.
         skipped: Vec<String>,
         /// What the server would take, by its own words.
         methods: Vec<String>,
-        /// The server took a key but wants a second proof.
+        /// The server took one proof but wants a second one.
         partial: bool,
     },
     /// There was no key to offer.
@@ -231,12 +233,13 @@ pub enum ConnectError {
     },
 }
 
-fn refused_keys(tried: &[String]) -> String {
-    match tried {
-        [] => "the login".to_owned(),
+fn refused(tried: &[String], typed: Option<&str>) -> String {
+    let keys = match tried {
+        [] => return typed.unwrap_or("the login").to_owned(),
         [one] => format!("the key {one}"),
         more => format!("all {} keys: {}", more.len(), more.join(", ")),
-    }
+    };
+    typed.map_or_else(|| keys.clone(), |typed| format!("{typed}, and {keys}"))
 }
 
 impl ConnectError {
@@ -325,8 +328,8 @@ impl ConnectError {
                 vec!["try the command by hand; it stands in ~/.ssh/config".to_owned()]
             }
             Self::HostKey(error) => error.hints(),
-            Self::AuthRefused { user, skipped, methods, partial, .. } => {
-                refused_hints(user, skipped, methods, *partial)
+            Self::AuthRefused { user, typed, skipped, methods, partial, .. } => {
+                refused_hints(user, *typed, skipped, methods, *partial)
             }
             Self::NoIdentity { skipped, .. } => {
                 let mut hints = skipped.clone();
@@ -340,17 +343,30 @@ impl ConnectError {
     }
 }
 
-fn refused_hints(user: &str, skipped: &[String], methods: &[String], partial: bool) -> Vec<String> {
+fn refused_hints(
+    user: &str,
+    typed: Option<&str>,
+    skipped: &[String],
+    methods: &[String],
+    partial: bool,
+) -> Vec<String> {
     let mut hints = skipped.to_vec();
     if partial {
-        hints.push("the server took a key but wants a second proof, which stdbctl cannot give".to_owned());
+        hints.push(format!("the server took one proof but wants a second one: {}", methods.join(" or ")));
     }
-    if methods.iter().any(|method| method == "publickey") {
+    if let Some(typed) = typed {
+        hints.push(format!(
+            "{typed} was tried once, which locks no account: run again to type anew; is {user} the right user?"
+        ));
+    } else if methods.iter().any(|method| method == "publickey") {
         hints.push(format!(
             "is one of these keys in the authorized_keys of {user} on the host? is {user} the right user?"
         ));
-    } else if !methods.is_empty() {
-        hints.push(format!("the server takes no keys, only: {}", methods.join(", ")));
+    }
+    let takes_keys = methods.iter().any(|method| method == "publickey");
+    if !partial && methods.len() > usize::from(takes_keys) {
+        let only = if takes_keys { "" } else { " no keys, only" };
+        hints.push(format!("the server takes{only}: {}", methods.join(", ")));
     }
     hints
 }

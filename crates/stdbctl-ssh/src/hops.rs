@@ -94,14 +94,15 @@ fn connect_boxed(
 }
 
 /// Everything that makes one connection to a host another than the next.
-fn identity(options: &ConnectOptions) -> String {
+pub(crate) fn identity(options: &ConnectOptions) -> String {
     let ConnectOptions { target, host_name, user, address, .. } = options;
     let ConnectOptions { identity_files, configured_identities, certificate_files, .. } = options;
     let ConnectOptions { identities_only, agent_socket, known_hosts, host_key_alias, .. } = options;
-    let ConnectOptions { address_family, bind_address, global_known_hosts, .. } = options;
+    let ConnectOptions { address_family, bind_address, global_known_hosts, authentication, .. } = options;
     let where_to = (target, host_name, user, address, address_family, bind_address, way(&options.route));
     let keys = (identity_files, configured_identities, certificate_files, identities_only, agent_socket);
-    format!("{where_to:?} {keys:?} {:?}", (known_hosts, global_known_hosts, host_key_alias))
+    let login = (keys, authentication);
+    format!("{where_to:?} {login:?} {:?}", (known_hosts, global_known_hosts, host_key_alias))
 }
 
 fn way(route: &Route) -> String {

@@ -5,24 +5,27 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use russh::keys::{Certificate, HashAlg, PrivateKey, PublicKey, decode_secret_key};
-use secrecy::{ExposeSecret, SecretString};
+use russh::keys::{Certificate, HashAlg, PrivateKey, PublicKey};
 
 use crate::agent::{AgentKey, list_keys};
 use crate::certificate::doubt_certificate;
 use crate::connect::ConnectOptions;
-use crate::error::UnusableKey;
+use crate::key_file::{KeyFile, with_suffix};
+use crate::last_keys::{Known, mark_of_file, mark_of_key};
 use crate::observer::Observation;
 use crate::printable::printable;
+use crate::ssh_config::Method;
 
-/// Servers hang up after six tries (`MaxAuthTries`), and each costs a round trip.
+/// Servers hang up after six tries (`MaxAuthTries`), and each costs a round trip. The sixth is for a password.
 const MOST_OFFERED: usize = 5;
-const DEFAULT_FILES: [&str; 3] = ["id_ed25519", "id_ecdsa", "id_rsa"];
+const DEFAULT_FILES: [&str; 5] = ["id_ed25519", "id_ecdsa", "id_rsa", "id_ed25519_sk", "id_ecdsa_sk"];
 
 /// What signs with a key.
 #[derive(Debug, Clone)]
 pub(crate) enum Signing {
     File(Arc<PrivateKey>),
+    /// A file with a passphrase.
+    Locked(PathBuf),
     /// The agent, which holds the bare key.
     Agent,
     /// The agent, which holds the certificate.
@@ -42,18 +45,54 @@ pub(crate) struct Identity {
     pub(crate) doubt: Option<String>,
 }
 
+/// What is offered when its turn comes.
+#[derive(Debug, Clone)]
+pub(crate) enum Offer {
+    Key(Identity),
+    /// A file with a passphrase, without which nobody can tell which key is in it.
+    Sealed(PathBuf),
+}
+
 /// Every key that can be offered, in order, and what was passed over.
 #[derive(Debug, Default)]
 pub(crate) struct Identities {
-    pub(crate) offered: Vec<Identity>,
+    pub(crate) offered: Vec<Offer>,
     pub(crate) skipped: Vec<String>,
+    /// What was on record of the host.
+    pub(crate) known: Known,
 }
 
-enum KeyFile {
-    Private(Arc<PrivateKey>),
-    /// Only the public half can be read: the file is encrypted, or is a `.pub`.
-    Public(PublicKey),
-    Encrypted,
+impl Identity {
+    /// A key of a file that was unlocked.
+    pub(crate) fn of_file(key: Arc<PrivateKey>, file: &Path) -> Self {
+        let public = key.public_key().clone();
+        let name = name(&file.display().to_string(), "", &public);
+        Self { key: public, certificate: None, signing: Signing::File(key), name, doubt: None }
+    }
+}
+
+impl Offer {
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Key(identity) => identity.name.clone(),
+            Self::Sealed(file) => file.display().to_string(),
+        }
+    }
+
+    pub(crate) fn doubt(&self) -> Option<String> {
+        match self {
+            Self::Key(identity) => identity.doubt.clone(),
+            Self::Sealed(_) => None,
+        }
+    }
+
+    /// What it is put on record as.
+    pub(crate) fn mark(&self) -> String {
+        match self {
+            Self::Key(identity) => mark_of_key(&identity.key, identity.certificate.is_some()),
+            Self::Sealed(file) => mark_of_file(file),
+        }
+    }
 }
 
 /// A certificate, and where it is from.
@@ -65,6 +104,7 @@ struct Certified {
 /// What is known while keys are gathered.
 struct Gathering<'g> {
     identities: Identities,
+    options: &'g ConnectOptions,
     user: &'g str,
     now: u64,
     held: Vec<AgentKey>,
@@ -76,6 +116,9 @@ impl Identities {
     /// Keys named by the operator come first, then those of the configuration, then those of the agent. Where
     /// nobody names any, the usual files come after the agent's.
     pub(crate) async fn gather(options: &ConnectOptions, user: &str) -> Self {
+        if !options.authentication.allows(Method::PublicKey) {
+            return Self::default();
+        }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let mut skipped = Vec::new();
         let held = match options.agent_socket.as_deref() {
@@ -85,25 +128,28 @@ impl Identities {
             }),
             None => Vec::new(),
         };
-        let identities = Self { offered: Vec::new(), skipped };
-        let mut gathering = Gathering { identities, user, now, held, certificates: Vec::new() };
+        let identities = Self { skipped, ..Self::default() };
+        let mut gathering = Gathering { identities, options, user, now, held, certificates: Vec::new() };
         gathering.read_certificates(&options.certificate_files);
         gathering.offer_all(options);
         let mut identities = gathering.identities;
+        if let Some(last_keys) = options.keyring.last_keys() {
+            identities.known = last_keys.look(options, user, &mut identities.offered);
+        }
         identities.limit();
         identities
     }
 
     /// For whoever looks on.
     pub(crate) fn observed(&self) -> Observation {
-        let offered = self.offered.iter().map(|identity| identity.name.clone()).collect();
+        let offered = self.offered.iter().map(Offer::name).collect();
         Observation::Identities { offered, skipped: self.skipped.clone() }
     }
 
     fn limit(&mut self) {
-        for identity in self.offered.drain(MOST_OFFERED.min(self.offered.len())..) {
+        for offer in self.offered.drain(MOST_OFFERED.min(self.offered.len())..) {
             self.skipped
-                .push(format!("{} was not offered: it comes after {MOST_OFFERED} others", identity.name));
+                .push(format!("{} was not offered: it comes after {MOST_OFFERED} others", offer.name()));
         }
     }
 }
@@ -166,9 +212,9 @@ impl Gathering<'_> {
     fn offer_file(&mut self, file: &Path, named: bool) {
         let shown = file.display().to_string();
         let beside = certificate_beside(file);
-        let read = match read_key(file) {
+        let read = match KeyFile::read(file) {
             // Whoever keeps keys in the agent alone has the public half to name them by.
-            Err(error) if error.is_missing() => match read_key(&with_suffix(file, ".pub")) {
+            Err(error) if error.is_missing() => match KeyFile::read(&with_suffix(file, ".pub")) {
                 Ok(public) => Ok(public),
                 Err(_) if !named => return,
                 Err(_) => Err(error),
@@ -178,25 +224,56 @@ impl Gathering<'_> {
         match read {
             Ok(KeyFile::Private(key)) => {
                 let (public, signing) = (key.public_key().clone(), Signing::File(key));
-                self.offer_certificates(&public, &signing, &beside);
-                self.offer(&public, None, signing, &shown);
+                self.offer_key(&public, &signing, &beside, &shown);
             }
-            Ok(KeyFile::Public(key)) if self.is_held(&key) => {
+            Ok(KeyFile::Public(key) | KeyFile::Fido(key) | KeyFile::Locked { public: Some(key), .. })
+                if self.is_held(&key) =>
+            {
                 self.offer_held(&key, &beside, &format!("{shown} (agent)"));
             }
-            Ok(KeyFile::Public(_) | KeyFile::Encrypted) => {
-                let private = file.with_extension("");
-                let private = if file.extension().is_some_and(|e| e == "pub") { &private } else { file };
-                self.identities.skipped.push(format!(
-                    "{shown} is not in the agent; load it with: ssh-add '{}'",
-                    private.display()
-                ));
+            Ok(KeyFile::Locked { public, is_supported }) => {
+                self.offer_locked(file, public, is_supported, &beside)
             }
+            Ok(KeyFile::Fido(_)) => self.pass_over(file, "is for a FIDO device, and not in the agent"),
+            Ok(KeyFile::Public(_)) => self.pass_over(file, "is not in the agent"),
             Err(error) => {
                 let cause = printable(error.source.to_string());
                 self.identities.skipped.push(format!("{error}: {cause}"));
             }
         }
+    }
+
+    /// A key file with a passphrase, if that can be asked for.
+    fn offer_locked(
+        &mut self,
+        file: &Path,
+        public: Option<PublicKey>,
+        is_supported: bool,
+        beside: &[PathBuf],
+    ) {
+        match (self.options.why_silent(), public) {
+            (Some(why), _) => self.pass_over(file, &format!("has a passphrase, and {why}")),
+            (None, _) if !is_supported => {
+                self.pass_over(file, "is encrypted in an old way; `ssh-keygen -p -f` writes it anew");
+            }
+            (None, Some(key)) => {
+                let signing = Signing::Locked(file.to_owned());
+                self.offer_key(&key, &signing, beside, &file.display().to_string());
+            }
+            (None, None) => self.identities.offered.push(Offer::Sealed(file.to_owned())),
+        }
+    }
+
+    fn pass_over(&mut self, file: &Path, why: &str) {
+        let private = file.with_extension("");
+        let private = if file.extension().is_some_and(|e| e == "pub") { &private } else { file };
+        let (shown, private) = (file.display(), private.display());
+        self.identities.skipped.push(format!("{shown} {why}; load it with: ssh-add '{private}'"));
+    }
+
+    fn offer_key(&mut self, key: &PublicKey, signing: &Signing, beside: &[PathBuf], from: &str) {
+        self.offer_certificates(key, signing, beside);
+        self.offer(key, None, signing.clone(), from);
     }
 
     fn is_held(&self, key: &PublicKey) -> bool {
@@ -239,26 +316,26 @@ impl Gathering<'_> {
     }
 
     fn offer(&mut self, key: &PublicKey, certificate: Option<Certificate>, signing: Signing, from: &str) {
-        let is_same = |identity: &Identity| {
-            identity.key.key_data() == key.key_data() && identity.certificate == certificate
+        let is_same = |offer: &Offer| {
+            matches!(offer, Offer::Key(other)
+                if other.key.key_data() == key.key_data() && other.certificate == certificate)
         };
         if self.identities.offered.iter().any(is_same) {
             return;
         }
         let kind = if certificate.is_some() { " certificate" } else { "" };
-        let name = format!("{from} {}{kind} {}", key.algorithm(), key.fingerprint(HashAlg::Sha256));
+        let name = name(from, kind, key);
         let doubt = certificate
             .as_ref()
             .and_then(|certificate| doubt_certificate(certificate, self.user, self.now))
             .map(|doubt| format!("the certificate {from} {doubt}"));
-        self.identities.offered.push(Identity { key: key.clone(), certificate, signing, name, doubt });
+        let identity = Identity { key: key.clone(), certificate, signing, name, doubt };
+        self.identities.offered.push(Offer::Key(identity));
     }
 }
 
-fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
+fn name(from: &str, kind: &str, key: &PublicKey) -> String {
+    format!("{from} {}{kind} {}", key.algorithm(), key.fingerprint(HashAlg::Sha256))
 }
 
 /// Where OpenSSH looks for a key's certificate.
@@ -279,21 +356,5 @@ fn read_certificate(file: &Path) -> Result<Option<Certificate>, String> {
             .map_err(|error| unusable(&printable(error.to_string()))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(unusable(&error.to_string())),
-    }
-}
-
-fn read_key(file: &Path) -> Result<KeyFile, UnusableKey> {
-    let unusable = |source| UnusableKey { file: file.to_owned(), source };
-    let text = std::fs::read_to_string(file).map_err(|error: io::Error| unusable(error.into()))?;
-    let text = SecretString::from(text);
-    match decode_secret_key(text.expose_secret(), None) {
-        Ok(key) => Ok(KeyFile::Private(Arc::new(key))),
-        // The OpenSSH format leaves the public half readable, so the agent can be asked for it.
-        Err(russh::keys::Error::KeyIsEncrypted) => Ok(PrivateKey::from_openssh(text.expose_secret())
-            .map_or(KeyFile::Encrypted, |key| KeyFile::Public(key.public_key().clone()))),
-        Err(error) => match PublicKey::from_openssh(text.expose_secret()) {
-            Ok(key) => Ok(KeyFile::Public(key)),
-            Err(_) => Err(unusable(error.into())),
-        },
     }
 }

@@ -3,6 +3,7 @@
 //! Where there is an `ssh`, it is asked itself (`ssh -G`): includes, matches and canonical names are then exactly
 //! its own. Where there is none, the file is read here, and what cannot be honoured is an error, not silence.
 
+mod authentication;
 mod error;
 mod file;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -16,6 +17,7 @@ mod words;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use authentication::{Authentication, Method};
 pub use error::ConfigError;
 pub use run::SshConfig;
 
@@ -42,6 +44,8 @@ pub struct HostConfig {
     pub identities_only: bool,
     /// Which agent is asked.
     pub agent: Agent,
+    /// How this side may prove who it is.
+    pub authentication: Authentication,
     /// How the destination is reached.
     pub proxy: Proxy,
     /// The user's files with known host keys. New keys go to the first.
@@ -133,6 +137,7 @@ impl HostConfig {
         if let Some(files) = self.global_known_hosts {
             options.global_known_hosts = files;
         }
+        options.authentication = self.authentication;
         options.host_key_alias = self.host_key_alias;
         options.connect_timeout = self.connect_timeout.unwrap_or(options.connect_timeout);
         options.keep_alive = self.keep_alive.unwrap_or(options.keep_alive);

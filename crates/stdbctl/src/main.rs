@@ -6,10 +6,10 @@ mod console;
 mod core_dump;
 mod error;
 mod exit_code;
-mod hidden_line;
 mod host;
 mod lock_file;
 mod log;
+mod login_questions;
 mod name;
 mod pair;
 mod prompt;
@@ -21,6 +21,7 @@ mod site;
 mod source;
 mod stdin;
 mod sudo_password;
+mod typed_line;
 
 use std::process::ExitCode;
 

@@ -7,8 +7,8 @@ use indicatif::MultiProgress;
 use secrecy::SecretString;
 use stdbctl_ssh::HostKeyPrompt;
 
-use crate::hidden_line;
 use crate::report::clean;
+use crate::typed_line::{self, Echo};
 
 /// Shows `text` and asks a question that is answered with yes or no. Bars on the screen stand aside meanwhile.
 ///
@@ -45,11 +45,25 @@ pub(crate) async fn type_name(
 /// # Errors
 /// If the terminal fails, or the operator types none. Whoever interrupts gets no answer: that ends the run.
 pub(crate) async fn secret(screen: MultiProgress, question: String) -> io::Result<SecretString> {
+    typed(screen, question, Echo::Off).await
+}
+
+/// Asks for a line that is shown while it is typed.
+///
+/// # Errors
+/// As [`secret`].
+pub(crate) async fn line(screen: MultiProgress, question: String) -> io::Result<SecretString> {
+    typed(screen, question, Echo::On).await
+}
+
+async fn typed(screen: MultiProgress, question: String, echo: Echo) -> io::Result<SecretString> {
     let answer = tokio::task::spawn_blocking(move || {
         screen.suspend(|| {
             anstream::stderr().write_all(clean::text(&question).as_bytes())?;
-            let typed = hidden_line::read();
-            anstream::stderr().write_all(b"\n")?;
+            let typed = typed_line::read(echo);
+            if echo == Echo::Off || typed.is_err() {
+                anstream::stderr().write_all(b"\n")?;
+            }
             typed
         })
     });

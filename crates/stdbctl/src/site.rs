@@ -15,13 +15,14 @@ use stdbctl_playbook::local_files;
 use stdbctl_playbook::playbook::{Playbook, PlaybookError};
 use stdbctl_playbook::settings::{Layer, Settings, SettingsError};
 use stdbctl_ssh::ssh_config::{ConfigError, SshConfig, Strictness};
-use stdbctl_ssh::{ConnectOptions, Target, TargetError, UnknownKey};
+use stdbctl_ssh::{ConnectOptions, Keyring, Target, TargetError, UnknownKey};
 
 use crate::cli::{ShortForms, SiteArgs, SshArgs};
 use crate::console::Console;
 use crate::error::{CliError, Context};
 use crate::host::Place;
 use crate::lock_file::{LockFile, Release};
+use crate::login_questions;
 use crate::pair::Resolve;
 use crate::prompt;
 use crate::sudo_password;
@@ -199,6 +200,7 @@ pub(crate) async fn places(
     console: &Console,
 ) -> Result<Vec<(String, Place)>, CliError> {
     let password = sudo_password::of_run(ssh, site.hosts.len(), console)?;
+    let keyring = login_questions::keyring(console);
     let config = SshConfig::new(ssh.ssh_config.clone());
     let places = site.hosts.iter().map(async |host| {
         let place = match &host.target {
@@ -209,7 +211,7 @@ pub(crate) async fn places(
                         (&options.target.user, &options.target.host) != (&target.user, &target.host);
                     // `yes` was said of this very host; the flag is about another.
                     let is_strict = is_on_the_way && configured == Strictness::Yes;
-                    apply_flags(options, configured, ssh, resolve, console);
+                    apply_flags(options, configured, ssh, resolve, console, &keyring);
                     if is_strict {
                         options.unknown_key = UnknownKey::Refuse;
                     }
@@ -237,7 +239,9 @@ fn apply_flags(
     ssh: &SshArgs,
     resolve: &[Resolve],
     console: &Console,
+    keyring: &Keyring,
 ) {
+    options.keyring = keyring.clone();
     let is_meant = |pair: &&Resolve| pair.name.eq_ignore_ascii_case(&options.target.host);
     options.address = resolve.iter().find(is_meant).map(|pair| pair.address);
     options.identity_files.clone_from(&ssh.identities);
@@ -250,7 +254,7 @@ fn apply_flags(
     options.unknown_key = match configured {
         _ if ssh.accept_new => UnknownKey::AcceptNew,
         Strictness::AcceptNew => UnknownKey::AcceptNew,
-        Strictness::Ask if console.can_ask() => {
+        Strictness::Ask if console.can_ask() && !options.authentication.batch => {
             let screen = console.screen.clone();
             UnknownKey::Ask(Arc::new(move |key| prompt::trust(&screen, key)))
         }

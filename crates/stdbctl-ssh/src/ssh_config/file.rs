@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::settings::Settings;
 use super::words::Line;
-use super::{ConfigError, HostConfig};
+use super::{ConfigError, HostConfig, authentication};
 use crate::known_hosts::wildcard_matches;
 use crate::target::Target;
 
@@ -99,7 +99,7 @@ impl<'t> Reading<'t> {
                         "only ssh itself can do what `CanonicalizeHostname` asks for".to_owned(),
                     ));
                 }
-                keyword => self.set(keyword, &arguments).map_err(wrong)?,
+                keyword => self.set(usual_name(keyword), &arguments).map_err(wrong)?,
             }
         }
         Ok(())
@@ -118,6 +118,9 @@ impl<'t> Reading<'t> {
         };
         if keyword == "port" && !first.parse::<u16>().is_ok_and(|port| port > 0) {
             return Err(format!("{first:?} is not a port"));
+        }
+        if let Some(fault) = authentication::fault(keyword, &typed_value(keyword, first)) {
+            return Err(fault);
         }
         // `ProxyJump none` turns a later ProxyCommand off, and the other way round.
         let is_proxy = |keyword: &str| matches!(keyword, "proxyjump" | "proxycommand");
@@ -183,10 +186,24 @@ fn is_word(arguments: &[String], word: &str) -> bool {
     arguments.first().is_some_and(|argument| argument.eq_ignore_ascii_case(word))
 }
 
+/// Keywords that have had other names.
+fn usual_name(keyword: &str) -> &str {
+    match keyword {
+        "challengeresponseauthentication" | "skeyauthentication" | "tisauthentication" => {
+            "kbdinteractiveauthentication"
+        }
+        "dsaauthentication" => "pubkeyauthentication",
+        keyword => keyword,
+    }
+}
+
 /// Values that are words are understood in any case.
 fn typed_value(keyword: &str, value: &str) -> String {
     match keyword {
-        "addressfamily" | "stricthostkeychecking" | "identitiesonly" | "proxyusefdpass" => {
+        "addressfamily" | "stricthostkeychecking" | "identitiesonly" | "proxyusefdpass" | "batchmode" => {
+            value.to_ascii_lowercase()
+        }
+        "pubkeyauthentication" | "kbdinteractiveauthentication" | "passwordauthentication" => {
             value.to_ascii_lowercase()
         }
         _ => value.to_owned(),

@@ -6,7 +6,7 @@ use super::super::{Agent, Proxy};
 use super::*;
 
 /// Configurations, and hosts to be asked about in each. `DIR` is a directory with some more files.
-const TABLE: [(&str, &[&str]); 16] = [
+const TABLE: [(&str, &[&str]); 20] = [
     ("", &["web1", "WEB1", "10.0.0.1", "::1", "me@web1:2222"]),
     (
         "Host web1\n  HostName 10.0.0.5\n  User deploy\n  Port 2222\n",
@@ -41,6 +41,13 @@ const TABLE: [(&str, &[&str]); 16] = [
         "StrictHostKeyChecking yes\nConnectTimeout 1m30s\nServerAliveInterval 7\nAddressFamily inet6\nBindAddress 127.0.0.1\n",
         &["web1"],
     ),
+    (
+        "PasswordAuthentication NO\nChallengeResponseAuthentication no\nPubkeyAuthentication unbound\n",
+        &["web1"],
+    ),
+    ("Host web1\nPubkeyAuthentication no\nHost *\nKbdInteractiveAuthentication yes\n", &["web1", "web2"]),
+    ("PreferredAuthentications password,gssapi-with-mic,publickey\nBatchMode Yes\n", &["web1"]),
+    ("SkeyAuthentication no\nKbdInteractiveAuthentication yes\nNumberOfPasswordPrompts 0\n", &["web1"]),
     ("SendEnv LANG LC_*\nHashKnownHosts yes\nGSSAPIAuthentication yes\nForwardX11 no\nUser a\n", &["web1"]),
     ("Include DIR/conf.d/*.conf\nInclude DIR/none\nUser last\n", &["web1", "web2"]),
     ("Host web2\nInclude DIR/conf.d/*.conf\nHost *\nUser last\nMatch all\nPort 77\n", &["web1", "web2"]),
@@ -100,6 +107,8 @@ async fn own_reading_and_ssh_refuse_the_same() {
         "User \"me\n",
         "HostName\n",
         "HostName %n\n",
+        "PasswordAuthentication perhaps\n",
+        "NumberOfPasswordPrompts many\n",
     ] {
         std::fs::write(&file, text).unwrap();
         let target = "web1".parse().unwrap();

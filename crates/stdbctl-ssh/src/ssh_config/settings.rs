@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::tokens::{Tokens, local_host, local_user};
-use super::{AddressFamily, Agent, ConfigError, HostConfig, Proxy, Strictness};
+use super::{AddressFamily, Agent, Authentication, ConfigError, HostConfig, Proxy, Strictness};
 use crate::target::Target;
 
 /// What OpenSSH tries where no `IdentityFile` is named, of any of its versions.
@@ -92,6 +92,7 @@ impl Settings {
             certificate_files: self.paths("certificatefile", "CertificateFile", &tokens)?,
             identities_only: self.is_yes("identitiesonly"),
             agent: self.agent(&tokens)?,
+            authentication: Authentication::read(self),
             proxy: self.proxy()?,
             host_key_alias: self.one("hostkeyalias").map(str::to_lowercase),
             strictness: self.strictness()?,
@@ -258,6 +259,7 @@ fn seconds(value: Option<&str>) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ssh_config::Method;
     use proptest::prelude::*;
 
     fn reads(text: &str) -> HostConfig {
@@ -275,7 +277,8 @@ mod tests {
              stricthostkeychecking accept-new\nserveraliveinterval 33\nbindaddress 127.0.0.1\nhostkeyalias web\n\
              identityagent /run/agent sock\nidentityfile /keys/%h_%r\nidentityfile /a b/key\n\
              certificatefile /keys/%n-cert.pub\nglobalknownhostsfile /etc/ssh/known /etc/ssh/known2\n\
-             userknownhostsfile /home/ada/kh1 /a b/kh2\nconnecttimeout 7\nproxyjump bob@bastion:2200,second\n",
+             userknownhostsfile /home/ada/kh1 /a b/kh2\nconnecttimeout 7\nproxyjump bob@bastion:2200,second\n\
+             preferredauthentications password\nbatchmode yes\nnumberofpasswordprompts 2\n",
         );
         let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
         let expected = HostConfig {
@@ -286,6 +289,7 @@ mod tests {
             certificate_files: paths(&["/keys/web1-cert.pub"]),
             identities_only: true,
             agent: Agent::Socket("/run/agent sock".into()),
+            authentication: Authentication { methods: vec![Method::Password], batch: true, prompts: 2 },
             proxy: Proxy::Jump(vec!["bob@bastion:2200".parse().unwrap(), "second".parse().unwrap()]),
             known_hosts: Some(paths(&["/home/ada/kh1", "/a b/kh2"])),
             global_known_hosts: Some(paths(&["/etc/ssh/known", "/etc/ssh/known2"])),

@@ -1,5 +1,7 @@
 //! From the parsed command line to the verb.
 
+use std::io::Write as _;
+
 use tokio::runtime::{Builder, Runtime};
 
 use super::{
@@ -11,6 +13,7 @@ use crate::console::Console;
 use crate::error::{CliError, Context};
 use crate::exit_code::ExitCode;
 use crate::run::interrupted;
+use crate::typed_line;
 
 /// Runs a verb. Only those that talk to hosts get a runtime.
 ///
@@ -46,8 +49,11 @@ fn block_on(verb: impl Future<Output = Result<ExitCode, CliError>>) -> Result<Ex
             _ = tokio::signal::ctrl_c() => Err(interrupted()),
         }
     });
-    // A question that nobody answers any more must not keep us.
+    // A question that nobody answers any more must not keep us, nor leave the terminal without echo.
     runtime.shutdown_background();
+    if typed_line::restore() {
+        drop(writeln!(anstream::stderr()));
+    }
     result
 }
 

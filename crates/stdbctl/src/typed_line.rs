@@ -1,12 +1,16 @@
-//! A line typed on the terminal that nobody sees: a password.
+//! A line typed on the terminal, which nobody sees if it is a password.
 
 use std::io;
 use std::os::fd::AsFd as _;
+use std::sync::{Mutex, Once, PoisonError};
+use std::thread;
 
 use rustix::process::{Signal, getpid, kill_process};
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Longer than any password; what holds it never grows, because what it grew out of would not be zeroised.
 const LONGEST: usize = 1024;
@@ -16,11 +20,22 @@ const CTRL_D: u8 = 4;
 const CTRL_U: u8 = 21;
 const BACKSPACE: [u8; 2] = [8, 127];
 
-/// The terminal without echo, until this is dropped. Keys that would signal are ours to read: a run that was
-/// interrupted by one would leave the terminal without echo.
-struct Hidden {
-    before: Termios,
+/// What a shell says of a program that SIGTERM has ended.
+const TERMINATED: i32 = 128 + 15;
+
+/// What the terminal was like before the question that is being asked.
+static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
+
+/// Whether what is typed can be seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Echo {
+    On,
+    Off,
 }
+
+/// The terminal as a question wants it, until this is dropped. Keys that would signal are ours to read: a run that
+/// was interrupted by one would leave the terminal without echo.
+struct Question;
 
 /// What a key made of the line.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,13 +46,13 @@ enum Typed {
     Interrupted,
 }
 
-/// Reads a line from the terminal on standard input, with nothing shown of it. Blocks.
+/// Reads a line from the terminal on standard input. Blocks.
 ///
 /// # Errors
 /// If standard input is no terminal or fails, the line is no text or too long, or it was not finished: Ctrl-C, which
 /// interrupts the run as ever, or Ctrl-D.
-pub(crate) fn read() -> io::Result<SecretString> {
-    let hidden = Hidden::new()?;
+pub(crate) fn read(echo: Echo) -> io::Result<SecretString> {
+    let question = Question::new(echo)?;
     let mut line = Zeroizing::new(Vec::with_capacity(LONGEST));
     let typed = loop {
         // One byte at a time: nothing of it stays in a buffer of the standard library.
@@ -49,7 +64,7 @@ pub(crate) fn read() -> io::Result<SecretString> {
             break typed;
         }
     };
-    drop(hidden);
+    drop(question);
     match typed {
         Typed::Interrupted => {
             kill_process(getpid(), Signal::INT)?;
@@ -83,22 +98,59 @@ fn take(line: &mut Vec<u8>, byte: u8) -> Typed {
     Typed::More
 }
 
-impl Hidden {
-    fn new() -> io::Result<Self> {
+impl Question {
+    fn new(echo: Echo) -> io::Result<Self> {
+        restore_when_terminated();
         let stdin = io::stdin();
         let before = tcgetattr(stdin.as_fd())?;
-        let mut hidden = before.clone();
-        hidden.local_modes -= LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON | LocalModes::ISIG;
-        tcsetattr(stdin.as_fd(), OptionalActions::Flush, &hidden)?;
-        Ok(Self { before })
+        let mut asking = before.clone();
+        asking.local_modes -= LocalModes::ISIG;
+        match echo {
+            Echo::Off => {
+                asking.local_modes -= LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON;
+            }
+            // The line is the terminal's until it ends; Ctrl-C ends it too.
+            Echo::On => asking.special_codes[SpecialCodeIndex::VEOL] = CTRL_C,
+        }
+        *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
+        tcsetattr(stdin.as_fd(), OptionalActions::Flush, &asking)?;
+        Ok(Self)
     }
 }
 
-impl Drop for Hidden {
+impl Drop for Question {
     fn drop(&mut self) {
-        // A terminal that is gone has no echo.
-        tcsetattr(io::stdin().as_fd(), OptionalActions::Flush, &self.before).ok();
+        restore();
     }
+}
+
+/// Makes the terminal what it was before a question that nobody will answer any more. Whether there was one.
+pub(crate) fn restore() -> bool {
+    let before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take();
+    // A terminal that is gone has no echo.
+    before.is_some_and(|before| tcsetattr(io::stdin().as_fd(), OptionalActions::Flush, &before).is_ok())
+}
+
+/// From the first question on: SIGTERM ends the program as it would have, but not without echo. On a thread of its
+/// own, which waits for nothing else. If that cannot be had, the signal ends the program as ever.
+fn restore_when_terminated() {
+    static BEGUN: Once = Once::new();
+    BEGUN.call_once(|| drop(watch_for_termination()));
+}
+
+fn watch_for_termination() -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_io().build()?;
+    let mut terminated = {
+        let _runtime = runtime.enter();
+        signal(SignalKind::terminate())?
+    };
+    thread::spawn(move || {
+        runtime.block_on(terminated.recv());
+        restore();
+        #[expect(clippy::exit, reason = "this is what the signal is for")]
+        std::process::exit(TERMINATED)
+    });
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,0 +1,128 @@
+//! In which order a login tries what it has.
+
+use crate::connect::ConnectOptions;
+use crate::identity::Offer;
+use crate::ssh_config::Method;
+
+/// What is tried.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Try<'i> {
+    /// Nothing at all, to hear what the server would take.
+    Nothing,
+    Key(&'i Offer),
+    Answers,
+    Password,
+}
+
+/// What has not been tried yet.
+pub(super) struct Order<'i> {
+    preferred: Vec<Method>,
+    offers: std::slice::Iter<'i, Offer>,
+}
+
+impl Try<'_> {
+    /// For logs.
+    pub(super) fn name(self) -> String {
+        match self {
+            Self::Nothing => "none".to_owned(),
+            Self::Key(offer) => offer.name(),
+            Self::Answers => Method::KeyboardInteractive.name().to_owned(),
+            Self::Password => Method::Password.name().to_owned(),
+        }
+    }
+
+    /// What a key is put on record as.
+    pub(super) fn mark(self) -> Option<String> {
+        match self {
+            Self::Key(offer) => Some(offer.mark()),
+            _ => None,
+        }
+    }
+}
+
+impl<'i> Order<'i> {
+    pub(super) fn new(options: &ConnectOptions, offers: &'i [Offer]) -> Self {
+        let is_possible = |method: &Method| *method == Method::PublicKey || options.can_ask();
+        let preferred = options.authentication.methods.iter().copied().filter(is_possible).collect();
+        Self { preferred, offers: offers.iter() }
+    }
+
+    /// The next try, given what the server takes; None if it has not said yet. A key may be offered without
+    /// asking what it takes, which saves a round trip; a person is not disturbed without.
+    pub(super) fn next(&mut self, taken: Option<&[String]>) -> Option<Try<'i>> {
+        let is_taken =
+            |method: Method| taken.is_none_or(|taken| taken.iter().any(|name| name == method.name()));
+        for (index, &method) in self.preferred.iter().enumerate().filter(|(_, method)| is_taken(**method)) {
+            if method == Method::PublicKey {
+                if let Some(offer) = self.offers.next() {
+                    return Some(Try::Key(offer));
+                }
+                continue;
+            }
+            if taken.is_none() {
+                return Some(Try::Nothing);
+            }
+            self.preferred.remove(index);
+            return Some(if method == Method::Password { Try::Password } else { Try::Answers });
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyring::Keyring;
+    use crate::target::Target;
+
+    fn options(methods: &[Method], somebody: bool) -> ConnectOptions {
+        let target: Target = "me@web1".parse().unwrap();
+        let mut options = ConnectOptions::new(target);
+        options.authentication.methods = methods.to_vec();
+        if somebody {
+            options.keyring =
+                Keyring::new(Some(std::sync::Arc::new(|_| Box::pin(std::future::pending()))), None);
+        }
+        options
+    }
+
+    fn tries(options: &ConnectOptions, keys: usize, taken: Option<&[&str]>) -> String {
+        let offers: Vec<_> = (0..keys).map(|number| Offer::Sealed(format!("key{number}").into())).collect();
+        let taken: Option<Vec<String>> = taken.map(|names| names.iter().map(ToString::to_string).collect());
+        let mut order = Order::new(options, &offers);
+        let mut names = Vec::new();
+        while let Some(next) = order.next(taken.as_deref()) {
+            names.push(next.name());
+            if matches!(next, Try::Nothing) {
+                break;
+            }
+        }
+        names.join(" ")
+    }
+
+    #[test]
+    fn keys_come_first_and_the_server_is_asked_before_a_person() {
+        let options = options(&Method::ALL, true);
+        assert_eq!(tries(&options, 2, None), "key0 key1 none");
+        assert_eq!(tries(&options, 0, None), "none");
+        assert_eq!(tries(&options, 1, Some(&["password", "publickey"])), "key0 password");
+        let all = ["publickey", "password", "keyboard-interactive"];
+        assert_eq!(tries(&options, 1, Some(&all)), "key0 keyboard-interactive password");
+        assert_eq!(tries(&options, 1, Some(&["hostbased"])), "");
+    }
+
+    #[test]
+    fn the_preferred_method_is_the_first() {
+        let options = options(&[Method::Password, Method::PublicKey], true);
+        assert_eq!(tries(&options, 1, None), "none");
+        assert_eq!(tries(&options, 1, Some(&["publickey", "password"])), "password key0");
+    }
+
+    #[test]
+    fn where_nobody_is_there_only_keys_are_tried() {
+        assert_eq!(tries(&options(&Method::ALL, false), 2, None), "key0 key1");
+        let mut silent = options(&Method::ALL, true);
+        silent.authentication.batch = true;
+        assert_eq!(tries(&silent, 1, Some(&["publickey", "password"])), "key0");
+    }
+}
