@@ -17,9 +17,10 @@ use self::signing::{KeySigner, LockedSigner};
 use crate::agent::AgentSigner;
 use crate::client::{Client, Ended, Shared};
 use crate::connect::ConnectOptions;
-use crate::error::{ConnectError, Step};
+use crate::error::{ConnectError, Step, Typed};
 use crate::identity::{Identities, Identity, Offer, Signing};
 use crate::observer::{self, Observation};
+use crate::ssh_config::Method;
 
 /// One login, and what came of it so far.
 pub(crate) struct Login<'a> {
@@ -30,7 +31,7 @@ pub(crate) struct Login<'a> {
     /// The host and its address, for messages.
     address: &'a str,
     /// What a person's words were tried as.
-    typed: Option<&'static str>,
+    typed: Option<Typed>,
 }
 
 /// What came of one try.
@@ -53,7 +54,7 @@ enum Answer {
 #[derive(Default)]
 struct Refusal {
     tried: Vec<String>,
-    typed: Option<&'static str>,
+    typed: Option<Typed>,
     skipped: Vec<String>,
     /// None if the server has not said yet.
     methods: Option<Vec<String>>,
@@ -105,7 +106,13 @@ impl<'a> Login<'a> {
                     self.typed = None;
                 }
                 Answer::Refused { methods, partial: false } => {
-                    refusal.add(next);
+                    if matches!(next, Try::Key(_))
+                        && !methods.iter().any(|name| name == Method::PublicKey.name())
+                    {
+                        order.put_back();
+                    } else {
+                        refusal.add(next);
+                    }
                     refusal.methods = Some(methods);
                     // A mistyped password is not tried in another way, nor asked for again: that could lock the
                     // account.
@@ -194,7 +201,9 @@ impl<'a> Login<'a> {
         let name = &identity.name;
         let socket = self.options.agent_socket.as_deref().ok_or_else(|| format!("{name}: no agent"))?;
         let signer = AgentSigner::connect(socket, held, name.clone(), Arc::clone(&self.shared)).await;
-        signer.map(KeySigner::Agent).map_err(|error| format!("{name}: the agent is gone: {error}"))
+        signer
+            .map(|signer| KeySigner::Agent(Box::new(signer)))
+            .map_err(|error| format!("{name}: the agent is gone: {error}"))
     }
 
     /// With which hash an RSA key signs: never SHA-1.

@@ -47,6 +47,24 @@ impl fmt::Display for Step {
     }
 }
 
+/// What a person typed to log in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Typed {
+    /// The user's password.
+    Password,
+    /// Something else that the server wanted to know.
+    Answers,
+}
+
+impl fmt::Display for Typed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Password => "the password",
+            Self::Answers => "the answers",
+        })
+    }
+}
+
 /// What kind of failure a [`ConnectError`] is, for exit codes and tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -186,8 +204,8 @@ pub enum ConnectError {
         host: String,
         /// The keys the server refused, in order.
         tried: Vec<String>,
-        /// What a person typed and the server refused, in a word.
-        typed: Option<&'static str>,
+        /// What a person typed and the server refused.
+        typed: Option<Typed>,
         /// The keys that were not offered, and why.
         skipped: Vec<String>,
         /// What the server would take, by its own words.
@@ -233,13 +251,18 @@ pub enum ConnectError {
     },
 }
 
-fn refused(tried: &[String], typed: Option<&str>) -> String {
+fn refused(tried: &[String], typed: Option<Typed>) -> String {
     let keys = match tried {
-        [] => return typed.unwrap_or("the login").to_owned(),
-        [one] => format!("the key {one}"),
-        more => format!("all {} keys: {}", more.len(), more.join(", ")),
+        [] => None,
+        [one] => Some(format!("the key {one}")),
+        more => Some(format!("all {} keys: {}", more.len(), more.join(", "))),
     };
-    typed.map_or_else(|| keys.clone(), |typed| format!("{typed}, and {keys}"))
+    match (typed, keys) {
+        (None, None) => "the login".to_owned(),
+        (None, Some(keys)) => keys,
+        (Some(typed), None) => typed.to_string(),
+        (Some(typed), Some(keys)) => format!("{typed}, and {keys}"),
+    }
 }
 
 impl ConnectError {
@@ -345,7 +368,7 @@ impl ConnectError {
 
 fn refused_hints(
     user: &str,
-    typed: Option<&str>,
+    typed: Option<Typed>,
     skipped: &[String],
     methods: &[String],
     partial: bool,
@@ -356,7 +379,7 @@ fn refused_hints(
     }
     if let Some(typed) = typed {
         hints.push(format!(
-            "{typed} was tried once, which locks no account: run again to type anew; is {user} the right user?"
+            "run again to type {typed} anew: it was tried once, which locks no account; is {user} the right user?"
         ));
     } else if methods.iter().any(|method| method == "publickey") {
         hints.push(format!(

@@ -48,7 +48,7 @@ pub(crate) struct Identity {
 /// What is offered when its turn comes.
 #[derive(Debug, Clone)]
 pub(crate) enum Offer {
-    Key(Identity),
+    Key(Box<Identity>),
     /// A file with a passphrase, without which nobody can tell which key is in it.
     Sealed(PathBuf),
 }
@@ -232,7 +232,7 @@ impl Gathering<'_> {
                 self.offer_held(&key, &beside, &format!("{shown} (agent)"));
             }
             Ok(KeyFile::Locked { public, is_supported }) => {
-                self.offer_locked(file, public, is_supported, &beside)
+                self.offer_locked(file, public, is_supported, &beside);
             }
             Ok(KeyFile::Fido(_)) => self.pass_over(file, "is for a FIDO device, and not in the agent"),
             Ok(KeyFile::Public(_)) => self.pass_over(file, "is not in the agent"),
@@ -330,7 +330,7 @@ impl Gathering<'_> {
             .and_then(|certificate| doubt_certificate(certificate, self.user, self.now))
             .map(|doubt| format!("the certificate {from} {doubt}"));
         let identity = Identity { key: key.clone(), certificate, signing, name, doubt };
-        self.identities.offered.push(Offer::Key(identity));
+        self.identities.offered.push(Offer::Key(Box::new(identity)));
     }
 }
 

@@ -91,7 +91,9 @@ fn is_fido(key: &PublicKey) -> bool {
 }
 
 fn is_locked(error: &russh::keys::Error, text: &SecretString) -> bool {
-    matches!(error, russh::keys::Error::KeyIsEncrypted) || is_old_and_locked(text.expose_secret())
+    let text = text.expose_secret();
+    let is_pkcs8 = || text.lines().any(|line| line == "-----BEGIN ENCRYPTED PRIVATE KEY-----");
+    matches!(error, russh::keys::Error::KeyIsEncrypted) || is_pkcs8() || is_old_and_locked(text)
 }
 
 /// As OpenSSL used to write them.

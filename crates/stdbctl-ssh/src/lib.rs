@@ -54,7 +54,7 @@ pub use certificate::CertificateFault;
 pub use command::{Chunk, Ending};
 pub use connect::{ConnectOptions, connect};
 pub use count::Stats;
-pub use error::{Cause, CommandError, ConnectError, ErrorKind, Step};
+pub use error::{Cause, CommandError, ConnectError, ErrorKind, Step, Typed};
 pub use forward::{ForwardError, Forwarded};
 pub use hops::{Hops, MOST_AT_THE_DOOR};
 pub use host_key::{AskAboutKey, HostKeyError, HostKeyPrompt, UnknownKey};

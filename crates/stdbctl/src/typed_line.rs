@@ -147,7 +147,7 @@ fn watch_for_termination() -> io::Result<()> {
     thread::spawn(move || {
         runtime.block_on(terminated.recv());
         restore();
-        #[expect(clippy::exit, reason = "this is what the signal is for")]
+        #[expect(clippy::exit, clippy::disallowed_methods, reason = "main may be waiting for the terminal")]
         std::process::exit(TERMINATED)
     });
     Ok(())

@@ -17,7 +17,8 @@ pub(super) enum Try<'i> {
 /// What has not been tried yet.
 pub(super) struct Order<'i> {
     preferred: Vec<Method>,
-    offers: std::slice::Iter<'i, Offer>,
+    offers: &'i [Offer],
+    offered: usize,
 }
 
 impl Try<'_> {
@@ -44,7 +45,7 @@ impl<'i> Order<'i> {
     pub(super) fn new(options: &ConnectOptions, offers: &'i [Offer]) -> Self {
         let is_possible = |method: &Method| *method == Method::PublicKey || options.can_ask();
         let preferred = options.authentication.methods.iter().copied().filter(is_possible).collect();
-        Self { preferred, offers: offers.iter() }
+        Self { preferred, offers, offered: 0 }
     }
 
     /// The next try, given what the server takes; None if it has not said yet. A key may be offered without
@@ -54,7 +55,8 @@ impl<'i> Order<'i> {
             |method: Method| taken.is_none_or(|taken| taken.iter().any(|name| name == method.name()));
         for (index, &method) in self.preferred.iter().enumerate().filter(|(_, method)| is_taken(**method)) {
             if method == Method::PublicKey {
-                if let Some(offer) = self.offers.next() {
+                if let Some(offer) = self.offers.get(self.offered) {
+                    self.offered += 1;
                     return Some(Try::Key(offer));
                 }
                 continue;
@@ -66,6 +68,11 @@ impl<'i> Order<'i> {
             return Some(if method == Method::Password { Try::Password } else { Try::Answers });
         }
         None
+    }
+
+    /// The last key was refused because the server wants another proof first, and may be taken then.
+    pub(super) fn put_back(&mut self) {
+        self.offered = self.offered.saturating_sub(1);
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) enum SigningError {
 pub(crate) enum KeySigner {
     File(Arc<PrivateKey>),
     Locked(LockedSigner),
-    Agent(AgentSigner),
+    Agent(Box<AgentSigner>),
 }
 
 /// A key file with a passphrase, which is asked for when the server has said that it takes the key.

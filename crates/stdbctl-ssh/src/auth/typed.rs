@@ -4,6 +4,7 @@ use russh::client::{KeyboardInteractiveAuthResponse as Response, Prompt};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{Answer, Login};
+use crate::error::Typed;
 use crate::hops::identity;
 use crate::keyring::{Account, Question};
 use crate::printable::printable;
@@ -13,9 +14,6 @@ const MOST_ROUNDS: usize = 16;
 const MOST_PROMPTS: usize = 8;
 /// What else it may say, in lines.
 const MOST_LINES: usize = 24;
-
-const PASSWORD: &str = "the password";
-const ANSWERS: &str = "the answers";
 
 /// One exchange of questions and answers.
 struct Conversation<'a> {
@@ -39,7 +37,7 @@ impl Login<'_> {
         let words = password.expose_secret().to_owned();
         let result = self.handle.authenticate_password(self.user, words).await;
         let answer = result.map_or(Answer::Gone, |result| self.read(result));
-        self.typed = Some(PASSWORD);
+        self.typed = Some(Typed::Password);
         if matches!(answer, Answer::Refused { partial: false, .. }) {
             *account = Account::Refused;
         }
@@ -77,7 +75,7 @@ impl Login<'_> {
         let answer = self.converse(&mut conversation).await;
         let Conversation { passwords, asked, .. } = conversation;
         if asked {
-            self.typed = Some(if passwords > 0 { PASSWORD } else { ANSWERS });
+            self.typed = Some(if passwords > 0 { Typed::Password } else { Typed::Answers });
         }
         match answer {
             Answer::Refused { partial: false, .. } if passwords > 0 => *account = Account::Refused,

@@ -16,6 +16,17 @@ const SYSTEM_DIRECTORY: &str = "/etc/ssh";
 const COLLECTED: [&str; 2] = ["identityfile", "certificatefile"];
 /// Keywords with several values on one line.
 const LISTS: [&str; 2] = ["userknownhostsfile", "globalknownhostsfile"];
+/// Keywords whose values are words.
+const WORDS: [&str; 8] = [
+    "addressfamily",
+    "batchmode",
+    "identitiesonly",
+    "kbdinteractiveauthentication",
+    "passwordauthentication",
+    "proxyusefdpass",
+    "pubkeyauthentication",
+    "stricthostkeychecking",
+];
 
 /// What the file says, or the usual files if none is named.
 pub(super) fn read(target: &Target, file: Option<&Path>) -> Result<HostConfig, ConfigError> {
@@ -199,15 +210,7 @@ fn usual_name(keyword: &str) -> &str {
 
 /// Values that are words are understood in any case.
 fn typed_value(keyword: &str, value: &str) -> String {
-    match keyword {
-        "addressfamily" | "stricthostkeychecking" | "identitiesonly" | "proxyusefdpass" | "batchmode" => {
-            value.to_ascii_lowercase()
-        }
-        "pubkeyauthentication" | "kbdinteractiveauthentication" | "passwordauthentication" => {
-            value.to_ascii_lowercase()
-        }
-        _ => value.to_owned(),
-    }
+    if WORDS.contains(&keyword) { value.to_ascii_lowercase() } else { value.to_owned() }
 }
 
 /// The files that a path with `*` and `?` in it stands for, in order.

@@ -46,7 +46,10 @@ const TABLE: [(&str, &[&str]); 20] = [
         &["web1"],
     ),
     ("Host web1\nPubkeyAuthentication no\nHost *\nKbdInteractiveAuthentication yes\n", &["web1", "web2"]),
-    ("PreferredAuthentications password,gssapi-with-mic,publickey\nBatchMode Yes\n", &["web1"]),
+    (
+        "PreferredAuthentications password,gssapi-with-mic,publickey\nBatchMode Yes\nServerAliveInterval 9\n",
+        &["web1"],
+    ),
     ("SkeyAuthentication no\nKbdInteractiveAuthentication yes\nNumberOfPasswordPrompts 0\n", &["web1"]),
     ("SendEnv LANG LC_*\nHashKnownHosts yes\nGSSAPIAuthentication yes\nForwardX11 no\nUser a\n", &["web1"]),
     ("Include DIR/conf.d/*.conf\nInclude DIR/none\nUser last\n", &["web1", "web2"]),

@@ -114,11 +114,27 @@ async fn a_server_that_takes_no_keys_says_what_it_takes() {
 }
 
 #[tokio::test]
-async fn a_second_proof_is_out_of_reach_and_said_so() {
+async fn two_keys_are_two_proofs() {
+    let sshd = Sshd::start_with(&["ed25519"], "AuthenticationMethods publickey,publickey");
+    let mut options = sshd.options();
+    let error = refusal(options.clone()).await;
+    assert!(error.hints().join("\n").contains("wants a second one: publickey"), "{error:?}");
+    generate_key(&sshd.path("second"), "ed25519", "");
+    sshd.write("authorized_keys", &(sshd.public_key("id_ed25519") + &sshd.public_key("second")));
+    options.identity_files.push(sshd.path("second"));
+    connect(options).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_second_proof_that_nobody_can_give_is_said_so() {
     let extra = "PasswordAuthentication yes\nAuthenticationMethods publickey,password";
     let sshd = Sshd::start_with(&["ed25519"], extra);
     let error = refusal(sshd.options()).await;
-    assert!(error.hints().join("\n").contains("second proof"), "{error:?}");
+    let hints = error.hints().join("\n");
+    assert!(
+        hints.contains("wants a second one: password") && hints.contains("nobody can be asked"),
+        "{hints}"
+    );
 }
 
 #[tokio::test]

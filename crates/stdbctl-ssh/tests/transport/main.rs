@@ -8,6 +8,7 @@
 )]
 
 mod agent;
+mod asking;
 mod certificates;
 mod commands;
 mod configured;
@@ -19,8 +20,10 @@ mod logins;
 mod matrix;
 mod observed;
 mod packed;
+mod passphrases;
 mod proxy;
 mod reconnect;
 mod round_trips;
 mod sshd;
 mod transfer;
+mod typed;
