@@ -93,6 +93,13 @@ pub enum EventKind {
         /// The host.
         host: String,
     },
+    /// A host cannot be changed yet: a run whose connection is lost is in its last step there. It is waited for.
+    Waiting {
+        /// The host.
+        host: String,
+        /// The run that is waited for, as it is written down on the host: whose it is, and since when.
+        run: String,
+    },
     /// Something the operator should know that does not stop the run.
     Warning {
         /// The host.

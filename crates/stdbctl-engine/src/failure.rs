@@ -22,6 +22,13 @@ pub enum Failure {
     /// The host is not as it was when the plan was made. Nothing was changed.
     #[error("the host has changed since the plan was made")]
     Stale,
+    /// The connection was lost during the changes and made anew, and what is left to do is not what was approved:
+    /// the titles of what is not.
+    #[error("what is left to do after the lost connection was not in the plan: {}", .0.join(", "))]
+    Unapproved(Vec<String>),
+    /// The connection was lost during the changes and made anew, and this kept the rest from being made.
+    #[error("{0}")]
+    AfterLoss(#[source] Box<Failure>),
     /// A task failed, in the host's own words.
     #[error("{title}: {}", last_line(why))]
     Task {
@@ -78,6 +85,7 @@ impl Failure {
     pub fn cause(&self) -> String {
         match self {
             Self::Connect(error) | Self::Root(error) | Self::NotRun(error) => error.chain(),
+            Self::AfterLoss(failure) => failure.cause(),
             Self::NotReconnected { source, .. } => format!("{self}: {}", source.chain()),
             other => other.to_string(),
         }
@@ -85,23 +93,46 @@ impl Failure {
 
     /// What the operator can try, one sentence each.
     pub fn hints(&self) -> Vec<String> {
-        let hint = match self {
+        let step = match self {
             Self::Connect(error) | Self::Root(error) => return error.hints.clone(),
-            Self::Requirements(_) => "nothing was changed; run again once this is mended",
-            Self::Locked(_) => "nothing was changed; run again once that run has ended",
-            Self::Stale => "nothing was changed; run again: the plan is then made anew",
-            Self::Storage(_) => "nothing was changed; make room on the host and run again",
+            Self::NotReconnected { source, .. } => {
+                return source.hints.iter().cloned().chain([GOES_ON.to_owned()]).collect();
+            }
+            Self::AfterLoss(failure) => {
+                return vec![format!("what was done stays done; {}", failure.next_step())];
+            }
+            failure if failure.changed_nothing() => format!("nothing was changed; {}", failure.next_step()),
+            failure => failure.next_step().to_owned(),
+        };
+        vec![step]
+    }
+
+    /// The same, of a run whose connection was lost after it had begun with its changes.
+    #[must_use]
+    pub fn after_loss(self) -> Self {
+        if self.changed_nothing() { Self::AfterLoss(Box::new(self)) } else { self }
+    }
+
+    /// Whether this comes before the first change, if nothing was lost before.
+    fn changed_nothing(&self) -> bool {
+        matches!(self, Self::Requirements(_) | Self::Locked(_) | Self::Stale | Self::Storage(_))
+    }
+
+    fn next_step(&self) -> &'static str {
+        match self {
+            Self::Requirements(_) | Self::Connect(_) | Self::Root(_) => "run again once this is mended",
+            Self::Locked(_) => "run again once that run has ended",
+            Self::Stale => "run again: the plan is then made anew",
+            Self::Storage(_) => "make room on the host and run again",
+            Self::Unapproved(_) => "what was done stays done; run again: the plan is then made anew",
             Self::Task { .. } => {
                 "what was done stays done; mend the cause and run again: the run goes on from there"
             }
             Self::NotConverged(_) => "run again; if it stays so, something else on the host changes it back",
-            Self::NotReconnected { source, .. } => {
-                return source.hints.iter().cloned().chain([GOES_ON.to_owned()]).collect();
-            }
             Self::Unknown(_) => "it was not repeated; look whether it was done before you run it again",
-            Self::Lost(_) | Self::Silent(_) | Self::NotRun(_) => GOES_ON,
             Self::Protocol(_) => "run again with -v; if it stays so, this is a defect of stdbctl",
-        };
-        vec![hint.to_owned()]
+            Self::Lost(_) | Self::NotReconnected { .. } | Self::Silent(_) | Self::NotRun(_) => GOES_ON,
+            Self::AfterLoss(failure) => failure.next_step(),
+        }
     }
 }

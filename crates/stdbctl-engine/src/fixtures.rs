@@ -15,6 +15,7 @@ use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use similar::TextDiff;
 
+use crate::dialogue::RunKey;
 use crate::graph::Graph;
 use crate::host::Stdin;
 use crate::observe::Observation;
@@ -281,10 +282,13 @@ fn every_script_of_every_case_parses_under_every_shell() {
         let requirements = planner::requirement_probes(&graph);
         let seen = Observation::read(&case.records());
         let changes = planner::plan(&graph, &seen);
-        let apply = Apply { nonce: "n", run_id: "r", holder: "it's ada", digest: &seen.digest };
+        let text_of = str::to_owned;
+        let key = RunKey { nonce: text_of("n"), id: text_of("r"), holder: text_of("it's ada") };
+        let apply = Apply { key: &key, lost_run: "l", digest: &seen.digest };
         for probes in [&probes, &requirements] {
             scripts.push((case.name.clone(), text(&[Stdin::Bytes(script::observe("n", probes))])));
         }
+        scripts.push((case.name.clone(), text(&script::observe_locked(&key, "l", &probes))));
         scripts.push((case.name.clone(), text(&apply.script(&graph, &probes, &changes))));
     }
     for shell in [&["dash", "-n"][..], &["bash", "--posix", "-n"], &["busybox", "sh", "-n"]] {

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use crate::dialogue::RunKey;
 use crate::graph::Graph;
 use crate::host::Stdin;
 use crate::observe::Probes;
@@ -18,11 +19,24 @@ pub(crate) fn observe(nonce: &str, probes: &Probes) -> Vec<u8> {
     framed(&script)
 }
 
+/// The script that looks while it holds the host's lock, for which it waits; above all for the run of the id
+/// `lost_run`, empty for none, whose connection is lost.
+pub(crate) fn observe_locked(key: &RunKey, lost_run: &str, probes: &Probes) -> Vec<Stdin> {
+    let RunKey { nonce, holder, .. } = key;
+    let script = format!(
+        "nonce={nonce} holder={} lost_run={lost_run} ssh_connection=${{1:-}}\n{}{}         if take_lock; then\nobserve_stable\nobserve_volatile\nrm -f /run/stdbctl/holder\nfi\nrec end ''\n",
+        quote(holder),
+        probes.functions(),
+        condense(include_str!("sh/lock.sh")),
+    );
+    vec![Stdin::Bytes(framed(&script))]
+}
+
 /// Who a changing script runs for, and on which observation it was made.
 pub(crate) struct Apply<'a> {
-    pub(crate) nonce: &'a str,
-    pub(crate) run_id: &'a str,
-    pub(crate) holder: &'a str,
+    pub(crate) key: &'a RunKey,
+    /// The run of the same operator whose connection was lost; empty for none.
+    pub(crate) lost_run: &'a str,
     pub(crate) digest: &'a str,
 }
 
@@ -30,10 +44,11 @@ impl Apply<'_> {
     /// The script that changes, and its payloads.
     pub(crate) fn script(&self, graph: &Graph, probes: &Probes, changes: &Changes<'_>) -> Vec<Stdin> {
         let mut script = format!(
-            "nonce={} run_id={} holder={} digest={} ssh_connection=${{1:-}} count=0\n",
-            self.nonce,
-            self.run_id,
-            quote(self.holder),
+            "nonce={} run_id={} holder={} lost_run={} digest={} ssh_connection=${{1:-}} count=0\n",
+            self.key.nonce,
+            self.key.id,
+            quote(&self.key.holder),
+            self.lost_run,
             self.digest
         );
         script.push_str(&probes.functions());

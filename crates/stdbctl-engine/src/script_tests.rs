@@ -19,7 +19,8 @@ fn apply(graph: &Graph, done: &[&str]) -> Vec<Stdin> {
     let record = |id: &&str| Record { kind: format!("extra:{id}"), data: b"\n0".to_vec() };
     let seen = Observation::read(&done.iter().map(record).collect::<Vec<_>>());
     let changes = planner::plan(graph, &seen);
-    let apply = Apply { nonce: "n0nce", run_id: "run", holder: "it's ada", digest: &seen.digest };
+    let key = RunKey { nonce: "n0nce".to_owned(), id: "run".to_owned(), holder: "it's ada".to_owned() };
+    let apply = Apply { key: &key, lost_run: "", digest: &seen.digest };
     apply.script(graph, &planner::probes(graph), &changes)
 }
 
@@ -84,7 +85,7 @@ fn who_holds_the_host_is_one_word_and_the_digest_is_that_of_the_plan() {
     let script = script(&apply(&graph, &[]));
     let digest = Observation::read(&[]).digest;
     let first = format!(
-        r"nonce=n0nce run_id=run holder='it'\''s ada' digest={digest} ssh_connection=${{1:-}} count=0"
+        r"nonce=n0nce run_id=run holder='it'\''s ada' lost_run= digest={digest} ssh_connection=${{1:-}} count=0"
     );
     assert_eq!(script.lines().next().unwrap(), first);
 }

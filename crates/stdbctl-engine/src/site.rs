@@ -1,17 +1,22 @@
 //! One host's part of a run: observed, planned, changed, observed again.
+//!
+//! A connection that is lost while the host is observed is made anew, and the host observed from the start; what
+//! happens if it is lost during changes is in [`resume`].
+
+mod approval;
+mod progress;
+mod resume;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
-use crate::change::Change;
 use crate::conversation::Conversation;
 use crate::dialogue::{RunKey, random_name, refused, whole};
 use crate::event::{Counts, EventKind, Outcome, Sender};
 use crate::failure::Failure;
 use crate::graph::Graph;
-use crate::host::{Host, Sent, Stdin};
+use crate::host::Host;
 use crate::observe::{Observation, Probes};
 use crate::planner::{self, Changes};
 use crate::record::Record;
@@ -22,12 +27,16 @@ use crate::run::{HostReport, Job, Options};
 use crate::script::{self, Apply};
 use crate::task::Task;
 
+use self::progress::{Heard, Progress};
+
 /// A host, what must be there, and what has become of it so far.
 pub(crate) struct Site {
     pub(crate) host: Option<Arc<dyn Host>>,
     pub(crate) report: HostReport,
     graph: Arc<Graph>,
     seen: Observation,
+    /// The run on the host whose connection was lost, if one was while it changed things.
+    lost_run: Option<String>,
 }
 
 impl Site {
@@ -41,7 +50,13 @@ impl Site {
             archives: BTreeMap::new(),
             failure: None,
         };
-        let mut site = Self { host: None, report, graph: Arc::new(job.graph), seen: Observation::default() };
+        let mut site = Self {
+            host: None,
+            report,
+            graph: Arc::new(job.graph),
+            seen: Observation::default(),
+            lost_run: None,
+        };
         match job.connect.await {
             Ok(host) => site.host = Some(host),
             Err(error) => site.fail(Failure::Connect(error), events),
@@ -57,17 +72,6 @@ impl Site {
             site.fail(failure, events);
         }
         site
-    }
-
-    /// Makes a lost connection anew, if that has not been done before.
-    async fn reconnect(&self, why: String, events: &Sender) -> Result<(), Failure> {
-        let connecting = self.host.as_ref().and_then(|host| host.reconnect());
-        let Some(connecting) = connecting else { return Err(Failure::Lost(why)) };
-        let host = || self.report.host.clone();
-        events.send(EventKind::ConnectionLost { host: host(), cause: why.clone() });
-        connecting.await.map_err(|source| Failure::NotReconnected { lost: why, source })?;
-        events.send(EventKind::Reconnected { host: host() });
-        Ok(())
     }
 
     async fn look(&mut self, options: &Options, events: &Sender) -> Result<(), Failure> {
@@ -105,47 +109,47 @@ impl Site {
         if !self.is_pending() {
             return;
         }
-        let mut result = self.change(options, events).await;
-        if matches!(result, Err(Failure::Stale)) {
-            result = self.change_what_is_left(options, events).await;
-        }
-        if let Err(failure) = result {
-            self.fail(failure, events);
+        if let Err(failure) = self.change_all(options, events).await {
+            let is_lost = self.lost_run.is_some();
+            self.fail(if is_lost { failure.after_loss() } else { failure }, events);
         }
     }
 
-    /// A lost run may have ended in the meantime and done a part of the work. What is left is done if all of it
-    /// stood in the plan that was approved.
-    async fn change_what_is_left(&mut self, options: &Options, events: &Sender) -> Result<(), Failure> {
-        let Some(host) = self.host.clone() else { return Ok(()) };
-        let graph = Arc::clone(&self.graph);
-        self.seen = observe(&*host, &planner::probes(&graph)).await?;
-        let left = planner::plan(&graph, &self.seen).to_plan(&self.report.host);
-        let approved = self.report.plan.as_ref().map_or(&[][..], |plan| plan.changes.as_slice());
-        if !left.changes.iter().all(|change| approved.contains(change)) {
-            return Err(Failure::Stale);
+    /// Makes the changes; those that are left, if the connection is lost or the host turns out to have changed.
+    async fn change_all(&mut self, options: &Options, events: &Sender) -> Result<(), Failure> {
+        let mut was_stale = false;
+        loop {
+            let mut heard = Heard::default();
+            let is_left = match self.change(&mut heard, options, events).await {
+                Err(Failure::Lost(why)) => self.resume_lost(why, &heard, options, events).await?,
+                Err(Failure::Stale) if !was_stale => {
+                    was_stale = true;
+                    self.resume_stale(options, events).await?
+                }
+                result => return result,
+            };
+            if !is_left {
+                return Ok(());
+            }
         }
-        self.report.counts.unchanged = left.unchanged;
-        let nothing = left.changes.is_empty();
-        self.report.plan = Some(left);
-        if nothing { Ok(()) } else { self.change(options, events).await }
     }
 
-    async fn change(&mut self, options: &Options, events: &Sender) -> Result<(), Failure> {
+    async fn change(&mut self, heard: &mut Heard, options: &Options, events: &Sender) -> Result<(), Failure> {
         let Some(host) = self.host.clone() else { return Ok(()) };
         let graph = Arc::clone(&self.graph);
-        let RunKey { nonce, id: run_id, holder } = RunKey::new(&options.operator, &options.verb)?;
+        let key = RunKey::new(&options.operator, &options.verb)?;
         let changes = planner::plan(&graph, &self.seen);
-        let apply = Apply { nonce: &nonce, run_id: &run_id, holder: &holder, digest: &self.seen.digest };
+        let lost_run = self.lost_run.as_deref().unwrap_or_default();
+        let apply = Apply { key: &key, lost_run, digest: &self.seen.digest };
         let script = apply.script(&graph, &planner::probes(&graph), &changes);
-        let mut progress = Progress::new(&self.report.host, Arc::clone(&host), run_id, events);
-        progress.uploads = uploads(&changes);
-        let said =
-            Conversation::hold(&nonce, |output| host.run(script, output), |record| progress.take(record))
-                .await;
+        let mut progress =
+            Progress::new(&self.report.host, Arc::clone(&host), key.id.clone(), &changes, events);
+        let take = |record: &Record| progress.take(record);
+        let said = Conversation::hold(&key.nonce, |output| host.run(script, output), take).await;
+        *heard = progress.heard();
         let said = whole(said)?;
         refused(&said.records)?;
-        self.settle(&graph, &said.records, &changes, progress.ends, events)
+        self.settle(&graph, &said.records, &changes, std::mem::take(&mut heard.ends), events)
     }
 
     /// What the tasks came to, and whether the host is now as it should be.
@@ -210,109 +214,6 @@ async fn observe(host: &dyn Host, probes: &Probes) -> Result<Observation, Failur
     let script = script::observe(&nonce, probes);
     let said = whole(Conversation::hold(&nonce, |output| host.look(script, output), |_| ()).await)?;
     Ok(Observation::read(&said.records))
-}
-
-/// Reads the records of a changing script as they come.
-struct Progress<'a> {
-    name: &'a str,
-    host: Arc<dyn Host>,
-    run_id: String,
-    events: &'a Sender,
-    begun: BTreeMap<String, Instant>,
-    ends: BTreeMap<String, Outcome>,
-    uploads: Vec<Upload>,
-}
-
-/// A local file on its way to the host.
-struct Upload {
-    task: String,
-    sent: Sent,
-    shown: u64,
-    total: u64,
-}
-
-impl<'a> Progress<'a> {
-    fn new(name: &'a str, host: Arc<dyn Host>, run_id: String, events: &'a Sender) -> Self {
-        Self {
-            name,
-            host,
-            run_id,
-            events,
-            begun: BTreeMap::new(),
-            ends: BTreeMap::new(),
-            uploads: Vec::new(),
-        }
-    }
-
-    fn take(&mut self, record: &Record) {
-        // The host says something every second, whatever else happens.
-        self.show_uploads();
-        let Some((what, task)) = record.kind.split_once(':') else { return };
-        match what {
-            "started" => {
-                self.begun.insert(task.to_owned(), Instant::now());
-                self.events
-                    .send(EventKind::TaskStarted { host: self.name.to_owned(), task: task.to_owned() });
-            }
-            "finished" => self.end(task, read_end(&record.text())),
-            "skipped" => self.end(task, Outcome::Skipped { why: "what it needs failed".to_owned() }),
-            "confirm" => self.confirm(),
-            _ => {}
-        }
-    }
-
-    fn end(&mut self, task: &str, outcome: Outcome) {
-        let seconds = self.begun.get(task).map_or(0.0, |begun| begun.elapsed().as_secs_f64());
-        self.ends.insert(task.to_owned(), outcome.clone());
-        let host = self.name.to_owned();
-        self.events.send(EventKind::TaskFinished { host, task: task.to_owned(), outcome, seconds });
-    }
-
-    fn show_uploads(&mut self) {
-        for upload in self.uploads.iter_mut().filter(|upload| upload.sent.bytes() > upload.shown) {
-            upload.shown = upload.sent.bytes();
-            self.events.send(EventKind::Uploaded {
-                host: self.name.to_owned(),
-                task: upload.task.clone(),
-                bytes: upload.shown,
-                total: upload.total,
-            });
-        }
-    }
-
-    /// Shows the host that a new connection gets in. If it does not, the host finds out by itself.
-    fn confirm(&self) {
-        let (host, run_id) = (Arc::clone(&self.host), self.run_id.clone());
-        tokio::spawn(async move {
-            let (output, mut unread) = tokio::sync::mpsc::channel(1);
-            let reading = async { while unread.recv().await.is_some() {} };
-            let (ending, ()) = tokio::join!(host.run_fresh(script::confirm(&run_id), output), reading);
-            tracing::debug!(?ending, "confirmed over a fresh connection");
-        });
-    }
-}
-
-/// The local files that go to the host with these changes.
-fn uploads(changes: &Changes<'_>) -> Vec<Upload> {
-    let upload = |(task, change): &(&Task, Change)| match &change.payload.as_ref()?.stdin {
-        Stdin::File { len, sent, .. } => {
-            Some(Upload { task: task.id.clone(), sent: sent.clone(), shown: 0, total: *len })
-        }
-        Stdin::Bytes(_) => None,
-    };
-    changes.list.iter().filter_map(upload).collect()
-}
-
-/// `STATUS` and the last words of a task.
-fn read_end(text: &str) -> Outcome {
-    match text.split_once(' ') {
-        Some(("0", _)) => Outcome::Changed,
-        Some((status, "")) => {
-            Outcome::Failed { why: format!("it ended with status {status} and said nothing") }
-        }
-        Some((_, words)) => Outcome::Failed { why: words.trim().to_owned() },
-        None => Outcome::Failed { why: "it ended in an unknown way".to_owned() },
-    }
 }
 
 fn archives(graph: &Graph, seen: &Observation) -> BTreeMap<String, String> {

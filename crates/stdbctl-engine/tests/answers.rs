@@ -318,6 +318,90 @@ async fn a_host_that_keeps_changing_is_left_alone() {
     assert!(matches!(failure(stale_then(&again, stale)).await, Failure::Stale));
 }
 
+/// What a host has heard of before the connection to it is lost.
+fn cut_after(records: &[(&str, &str)]) -> Turn {
+    Turn { ending: lost().ending, ..says(records) }
+}
+
+/// How the tasks ended that somebody was told of, in order.
+fn ended(events: &[Event]) -> Vec<(String, Outcome)> {
+    let ended = events.iter().filter_map(|event| match &event.kind {
+        EventKind::TaskFinished { task, outcome, .. } => Some((task.clone(), outcome.clone())),
+        _ => None,
+    });
+    ended.collect()
+}
+
+#[tokio::test]
+async fn what_the_lost_run_did_is_changed_and_what_is_left_is_made_once() {
+    let again = says(&[("extra:one", "\n0"), ("extra:two", "\n1"), ("end", "")]);
+    let done = says(&[("finished:two", "0 "), ("extra:one", "\n0"), ("extra:two", "\n0"), ("end", "")]);
+    for heard in [&[("started:one", "")][..], &[("started:one", ""), ("finished:one", "0 ")]] {
+        let turns = [begin(cut_after(heard)), vec![again.clone(), done.clone()]].concat();
+        let (report, events) = deploy_again(turns, Ok(())).await;
+        assert!(report.hosts[0].failure.is_none(), "{:?}", report.hosts[0].failure);
+        assert_eq!((report.hosts[0].counts.changed, report.hosts[0].counts.unchanged), (2, 0));
+        let changed = |task: &str| (task.to_owned(), Outcome::Changed);
+        assert_eq!(ended(&events), [changed("one"), changed("two")]);
+        assert_eq!(told(&events), ["fake lost: reset by peer", "fake back"]);
+    }
+}
+
+#[tokio::test]
+async fn of_a_lost_run_that_did_it_all_only_the_result_is_fetched() {
+    let again = says(&[("waiting", "ada@laptop"), ("extra:one", "\n0"), ("extra:two", "\n0"), ("end", "")]);
+    let (report, events) = deploy_again([begin(lost()), vec![again]].concat(), Ok(())).await;
+    assert!(report.hosts[0].failure.is_none(), "{:?}", report.hosts[0].failure);
+    assert_eq!((report.hosts[0].counts.changed, report.hosts[0].counts.unchanged), (2, 0));
+    assert_eq!(ended(&events).len(), 2);
+    let waited = |event: &Event| matches!(&event.kind, EventKind::Waiting { run, .. } if run == "ada@laptop");
+    assert!(events.iter().any(waited), "it is told what is waited for");
+}
+
+#[tokio::test]
+async fn what_failed_before_the_loss_is_not_tried_again() {
+    let again = says(&[("extra:one", "\n1"), ("extra:two", "\n1"), ("end", "")]);
+    let turns = [begin(cut_after(&[("finished:one", "1 no such file")])), vec![again]].concat();
+    let (report, events) = deploy_again(turns, Ok(())).await;
+    let host = &report.hosts[0];
+    assert!(matches!(&host.failure, Some(Failure::Task { task, .. }) if task == "one"), "{:?}", host.failure);
+    assert_eq!((host.counts.failed, host.counts.skipped, host.counts.changed), (1, 1, 0));
+    assert!(matches!(&ended(&events)[..], [_, (two, Outcome::Skipped { .. })] if two == "two"));
+}
+
+#[tokio::test]
+async fn what_was_not_approved_is_left_alone() {
+    // The second one needs nothing to be done when the plan is made.
+    let seen = says(&[("extra:one", "\n1"), ("extra:two", "\n0"), ("end", "")]);
+    let again = says(&[("extra:one", "\n0"), ("extra:two", "\n1"), ("end", "")]);
+    let (report, _) = deploy_again(vec![seen, says(&[("end", "")]), lost(), again], Ok(())).await;
+    let host = &report.hosts[0];
+    let failure = host.failure.as_ref().unwrap();
+    assert!(matches!(failure, Failure::Unapproved(titles) if titles == &["second thing"]), "{failure:?}");
+    assert!(failure.hints()[0].starts_with("what was done stays done"), "{:?}", failure.hints());
+    assert_eq!((host.counts.changed, host.counts.skipped), (1, 1));
+}
+
+#[tokio::test]
+async fn after_a_second_loss_what_was_heard_still_counts() {
+    let heard = cut_after(&[("finished:one", "0 ")]);
+    for (turns, again) in [
+        ([begin(heard.clone()), vec![lost()]].concat(), Ok(())),
+        (begin(heard.clone()), Err("cannot connect")),
+        ([begin(heard.clone()), vec![says(&[("locked", "bob"), ("end", "")])]].concat(), Ok(())),
+    ] {
+        let (report, _) = deploy_again(turns, again).await;
+        let host = &report.hosts[0];
+        let hints = host.failure.as_ref().unwrap().hints();
+        assert!(!hints[0].contains("nothing was changed"), "{hints:?}");
+        assert_eq!(host.counts.changed, 1);
+    }
+    let again = says(&[("extra:one", "\n0"), ("extra:two", "\n1"), ("end", "")]);
+    let (report, _) = deploy_again([begin(heard), vec![again, lost()]].concat(), Ok(())).await;
+    assert!(matches!(report.hosts[0].failure, Some(Failure::Lost(_))), "{:?}", report.hosts[0].failure);
+    assert_eq!(report.hosts[0].counts.changed, 1);
+}
+
 #[tokio::test]
 async fn a_task_that_failed_is_the_cause_and_what_needs_it_is_skipped() {
     let (report, events) = deploy(begin(says(&[

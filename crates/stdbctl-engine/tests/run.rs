@@ -204,6 +204,58 @@ async fn a_connection_cut_anywhere_leaves_a_host_that_the_next_run_finishes() {
     }
 }
 
+/// The first of these was begun by the lost run, and ends only once the operator is back.
+fn slow_house() -> Value {
+    let mut list = house();
+    list.as_array_mut().unwrap().push(json!(
+        {"id": "slow", "title": "slow", "command":
+            {"run": "echo run >>@/runs; until [ -e @/go ]; do sleep 0.05; done; touch @/slow", "creates": "@/slow"}}
+    ));
+    list.as_array_mut().unwrap().push(json!(
+        {"id": "after", "title": "after", "needs": ["slow"], "command": {"run": "echo run >>@/after", "creates": "@/after"}}
+    ));
+    list
+}
+
+#[tokio::test]
+async fn a_connection_cut_anywhere_is_made_anew_and_the_run_goes_on() {
+    for after in (0..3000).step_by(250) {
+        let host = Arc::new(Sandbox::new().cut(after).that_comes_back());
+        let (report, events) = deploy(&host, &house(), true).await;
+        assert!(report.hosts[0].failure.is_none(), "cut after {after}: {:?}", report.hosts[0].failure);
+        assert_eq!(changed(&events), ["directory", "link", "made", "site", "unit"], "cut after {after}");
+        assert_eq!((report.hosts[0].counts.changed, report.hosts[0].counts.unchanged), (5, 0));
+        assert_eq!(host.read("made"), "one\ntwo\n");
+        let host = Arc::new(Arc::into_inner(host).unwrap().whole());
+        let (report, _) = deploy(&host, &house(), true).await;
+        assert_eq!(planned(&report), Vec::<String>::new(), "cut after {after}");
+    }
+}
+
+#[tokio::test]
+async fn the_step_that_had_begun_is_waited_for_and_not_repeated() {
+    for shell in [&["dash"][..], &["bash"], &["busybox", "sh"]] {
+        let host = Sandbox::under(shell);
+        let slow = slow_house();
+        let begun = host.path("runs");
+        let host = Arc::new(host.forgotten_when(move || begun.exists()).that_comes_back());
+        let release = async {
+            // The run that does not know yet that it is lost is told so.
+            while !host.holds_below("state/run", "lost") {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+            std::fs::write(host.path("go"), "").unwrap();
+        };
+        let both = async { tokio::join!(deploy(&host, &slow, true), release) };
+        let ((report, events), ()) =
+            tokio::time::timeout(std::time::Duration::from_secs(60), both).await.unwrap();
+        assert!(report.hosts[0].failure.is_none(), "{:?}", report.hosts[0].failure);
+        assert_eq!(report.hosts[0].counts.changed, 7);
+        assert_eq!(changed(&events).len(), 7);
+        assert_eq!((host.read("runs").as_str(), host.read("after").as_str()), ("run\n", "run\n"));
+    }
+}
+
 #[tokio::test]
 async fn independent_tasks_run_side_by_side_and_a_streamed_file_arrives_whole() {
     let host = Arc::new(Sandbox::new());

@@ -40,13 +40,18 @@ pub async fn reconnect(options: ConnectOptions) -> Result<Session, ConnectError>
 
 /// Whether sshd looks like this from outside while it is restarted.
 fn is_restart(error: &ConnectError) -> bool {
+    error.is_early_drop() || is_refused(error)
+}
+
+fn is_refused(error: &ConnectError) -> bool {
     match error {
         ConnectError::Tcp { source, .. } => source.kind() == io::ErrorKind::ConnectionRefused,
         // Gone is a host on the way that was lost with all behind it, which is noticed only now.
         ConnectError::Forward { source, .. } => {
             matches!(source, ForwardError::Unreachable { .. } | ForwardError::Gone(_))
         }
-        ConnectError::Hop { source, .. } => is_restart(source),
-        error => error.is_early_drop(),
+        // One on the way that hangs up has been tried several times already.
+        ConnectError::Hop { source, .. } => is_refused(source),
+        _ => false,
     }
 }

@@ -68,7 +68,8 @@ impl ExitCode {
             | Failure::Silent(_)
             | Failure::NotRun(_) => Self::Connect,
             Failure::Locked(_) => Self::Locked,
-            Failure::Stale => Self::Stale,
+            Failure::Stale | Failure::Unapproved(_) => Self::Stale,
+            Failure::AfterLoss(failure) => Self::of(failure),
             // A failure of a kind this binary does not know yet is a failed task to a script.
             _ => Self::Failed,
         }
@@ -126,6 +127,8 @@ mod tests {
             (Failure::Protocol(text()), 1),
             (Failure::Locked(text()), 7),
             (Failure::Stale, 8),
+            (Failure::Unapproved(vec![text()]), 8),
+            (Failure::Locked(text()).after_loss(), 7),
         ];
         for (failure, number) in table {
             assert_eq!(ExitCode::of(&failure).number(), number, "{failure:?}");

@@ -5,16 +5,23 @@
 
 state=/var/lib/stdbctl
 lost=
+# A run of the same operator whose connection was lost, if this one takes its place.
+lost_run=${lost_run:-}
+
+# is_given_up: whether the operator has come back over another connection and waits for this run to end.
+is_given_up() {
+  [ -n "${run:-}" ] && [ -e "$run/lost" ]
+}
 
 # tell KIND DATA: a record, unless nobody listens any more. From then on nothing new is begun.
 tell() {
   [ -z "$lost" ] || return 0
-  rec "$1" "$2" || {
+  if is_given_up || ! rec "$1" "$2"; then
     lost=yes
     # Who waits for the operator need not wait any longer.
     [ -z "${run:-}" ] || : >"$run/lost"
     printf '%s; its connection is gone and it is finishing its last step\n' "$holder" >/run/stdbctl/holder
-  }
+  fi
 }
 
 # take_lock: held by descriptor 9 of this process and so gone with it. A run whose operator is gone is waited for.
@@ -22,18 +29,29 @@ take_lock() {
   trap '' HUP PIPE
   mkdir -p /run/stdbctl/with "$state/run" "$state/kept"
   exec 9>>/run/stdbctl/lock
-  flock -n 9 || flock -w 3 9 || await_lost_run || {
+  flock -n 9 || {
+    # It need not have noticed yet.
+    [ -z "$lost_run" ] || touch "$state/run/$lost_run/lost" 2>/dev/null
+    flock -w 3 9
+  } || await_lost_run || {
     rec locked "$(cat /run/stdbctl/holder 2>/dev/null)"
     return 1
   }
   printf '%s\n' "$holder" >/run/stdbctl/holder
 }
 
+# is_abandoned: whether the operator of the run that holds the lock is gone.
+is_abandoned() {
+  [ -n "$lost_run" ] && [ -d "$state/run/$lost_run" ] && return
+  case $(cat /run/stdbctl/holder 2>/dev/null) in *'connection is gone'*) ;; *) return 1 ;; esac
+}
+
 # await_lost_run: waits for a run whose operator is gone to end its last step, ten minutes at most.
 await_lost_run() {
   tries=0
   while [ "$tries" -lt 120 ]; do
-    case $(cat /run/stdbctl/holder 2>/dev/null) in *'connection is gone'*) ;; *) return 1 ;; esac
+    is_abandoned || return 1
+    [ "$tries" -gt 0 ] || rec waiting "$(cat /run/stdbctl/holder 2>/dev/null)"
     flock -w 5 9 && return
     rec tick '' || return 1
     tries=$((tries + 1))

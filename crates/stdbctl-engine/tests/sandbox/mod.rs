@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use stdbctl_engine::event::{Event, Sender};
@@ -24,6 +24,11 @@ pub(crate) struct Sandbox {
     shell: Vec<&'static str>,
     /// Standard output is closed after so many bytes: the operator is gone.
     cut_after: Option<usize>,
+    /// The operator is gone once this is so, and the host has not heard of it.
+    forgotten_when: Option<Box<dyn Fn() -> bool + Send + Sync>>,
+    /// Whether the operator may connect again, and nothing is cut from then on.
+    comes_back: AtomicBool,
+    is_back: AtomicBool,
     /// Run before the script that changes, as another operator would.
     meanwhile: Option<Box<dyn Fn() + Send + Sync>>,
     runs: AtomicUsize,
@@ -41,6 +46,9 @@ impl Sandbox {
             directory: tempfile::tempdir().unwrap(),
             shell: shell.to_vec(),
             cut_after: None,
+            forgotten_when: None,
+            comes_back: AtomicBool::new(false),
+            is_back: AtomicBool::new(false),
             meanwhile: None,
             runs: AtomicUsize::new(0),
             heard: Mutex::default(),
@@ -52,8 +60,24 @@ impl Sandbox {
         Self { cut_after: Some(after), runs: AtomicUsize::new(0), ..self }
     }
 
+    /// The same, and the operator can connect again, once.
+    pub(crate) fn that_comes_back(self) -> Self {
+        Self { comes_back: AtomicBool::new(true), ..self }
+    }
+
     pub(crate) fn whole(self) -> Self {
         Self { cut_after: None, runs: AtomicUsize::new(0), ..self }
+    }
+
+    /// The same host, whose operator's connection is lost once this is so, without the host hearing of it.
+    pub(crate) fn forgotten_when(self, so: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self { forgotten_when: Some(Box::new(so)), ..self }
+    }
+
+    /// Whether there is a file of this name in a directory of this one.
+    pub(crate) fn holds_below(&self, directory: &str, name: &str) -> bool {
+        let Ok(below) = std::fs::read_dir(self.path(directory)) else { return false };
+        below.flatten().any(|entry| entry.path().join(name).exists())
     }
 
     pub(crate) fn meanwhile(self, act: impl Fn() + Send + Sync + 'static) -> Self {
@@ -107,7 +131,9 @@ impl Sandbox {
             }
             drop(pipe);
         };
-        let limit = if number > 0 { self.cut_after } else { None };
+        let is_cut = number > 0 && !self.is_back.load(Ordering::SeqCst);
+        let limit = if is_cut { self.cut_after } else { None };
+        let forgotten = self.forgotten_when.as_ref().filter(|_| is_cut);
         // Owns the pipe: an operator who is gone has closed it.
         let read = async move {
             let mut total = 0;
@@ -117,12 +143,20 @@ impl Sandbox {
                 if limit.is_some_and(|limit| total > limit) {
                     return true;
                 }
+                if forgotten.is_some_and(|forgotten| forgotten()) {
+                    tokio::spawn(async move { while let Ok(1..) = out.read(&mut buffer).await {} });
+                    return true;
+                }
                 self.heard.lock().unwrap().extend(&buffer[..count]);
                 output.send(Output::Stdout(buffer[..count].to_vec())).await.unwrap();
             }
             false
         };
         let (cut, ()) = tokio::join!(read, write);
+        if cut && self.comes_back.load(Ordering::SeqCst) {
+            // What was cut off goes on by itself.
+            return Ok(Ending::Lost("cut".to_owned()));
+        }
         let status = child.wait().await.unwrap();
         Ok(if cut {
             Ending::Lost("cut".to_owned())
@@ -143,6 +177,12 @@ impl Host for Sandbox {
         output: mpsc::Sender<Output>,
     ) -> BoxFuture<'_, Result<Ending, HostError>> {
         Box::pin(self.execute(stdin, output))
+    }
+
+    fn reconnect(&self) -> Option<BoxFuture<'_, Result<(), HostError>>> {
+        let again = self.comes_back.swap(false, Ordering::SeqCst);
+        self.is_back.store(again, Ordering::SeqCst);
+        again.then(|| -> BoxFuture<'_, _> { Box::pin(async { Ok(()) }) })
     }
 }
 

@@ -1,5 +1,6 @@
 //! A run on a terminal: one line a host while it runs, then only what changed.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
@@ -53,7 +54,7 @@ impl Bars {
         bar.set_message("");
     }
 
-    fn say(&self, host: &str, message: &'static str) {
+    fn say(&self, host: &str, message: impl Into<Cow<'static, str>>) {
         if let Some(bar) = self.by_host.get(host) {
             bar.set_message(message);
         }
@@ -116,10 +117,11 @@ impl Reporter for Bars {
                 self.above(&format!("{LOUD}{host}{LOUD:#}: {CHANGE}warning:{CHANGE:#} {message}"))?;
             }
             EventKind::ConnectionLost { host, cause } => {
-                self.above(&format!("{LOUD}{host}{LOUD:#}: {CHANGE}lost:{CHANGE:#} {cause}"))?;
+                self.above(&format!("{LOUD}{host}{LOUD:#}: {CHANGE}connection lost:{CHANGE:#} {cause}"))?;
                 self.say(host, "connecting again");
             }
             EventKind::Reconnected { host } => self.say(host, "connected again, looking"),
+            EventKind::Waiting { host, run } => self.say(host, format!("waiting for {run}")),
             EventKind::RunFinished { hosts, stats, .. } => {
                 self.clear();
                 if let Some(out) = &mut self.result {

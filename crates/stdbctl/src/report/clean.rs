@@ -50,7 +50,7 @@ pub(crate) fn event(event: &Event) -> Event {
             hints.iter_mut().for_each(clean);
         }
         EventKind::Warning { message, .. } => clean(message),
-        EventKind::ConnectionLost { cause, .. } => clean(cause),
+        EventKind::ConnectionLost { cause: text, .. } | EventKind::Waiting { run: text, .. } => clean(text),
         // All that is left of the text is the operator's own: hosts' names and tasks' ids.
         _ => {}
     }

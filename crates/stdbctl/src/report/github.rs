@@ -67,6 +67,9 @@ impl Reporter for Github {
                 writeln!(self.out, "::warning title={}::{}", property(host), data(&message))
             }
             EventKind::Reconnected { host } => writeln!(self.out, "{host}: connected again"),
+            EventKind::Waiting { host, run } => {
+                writeln!(Inert::new(&mut self.out), "{host}: waiting for {run}")
+            }
             EventKind::HostFailed { host, cause, .. } => error(&mut self.out, host, cause),
             EventKind::Warning { host, message } => {
                 writeln!(self.out, "::warning title={}::{}", property(host), data(message))

@@ -69,9 +69,13 @@ impl Reporter for Lines {
                 writeln!(out, "{LOUD}{host}{LOUD:#}: {CHANGE}warning:{CHANGE:#} {message}")
             }
             EventKind::ConnectionLost { host, cause } => {
-                writeln!(out, "{LOUD}{host}{LOUD:#}: {CHANGE}lost:{CHANGE:#} {cause}; connecting again")
+                writeln!(
+                    out,
+                    "{LOUD}{host}{LOUD:#}: {CHANGE}connection lost:{CHANGE:#} {cause}; connecting again"
+                )
             }
             EventKind::Reconnected { host } => writeln!(out, "{LOUD}{host}{LOUD:#}: connected again"),
+            EventKind::Waiting { host, run } => writeln!(out, "{LOUD}{host}{LOUD:#}: waiting for {run}"),
             EventKind::RunFinished { hosts, stats, .. } => match &mut self.result {
                 Some((out, detail)) => outcome::write(out, &self.ledger, hosts, stats, *detail),
                 None => Ok(()),

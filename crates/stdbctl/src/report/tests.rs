@@ -105,6 +105,10 @@ fn eventful_run() -> Vec<EventKind> {
         started("web2", "unit"),
         EventKind::ConnectionLost { host: "web1".to_owned(), cause: "reset by peer\x1b[2J".to_owned() },
         EventKind::Reconnected { host: "web1".to_owned() },
+        EventKind::Waiting {
+            host: "web1".to_owned(),
+            run: "ada@laptop, deploy since noon\x1b[2J".to_owned(),
+        },
         finished("web1", "unit", Outcome::Changed, 0.24),
         EventKind::Warning { host: "web1".to_owned(), message: "the clock is 40 s ahead".to_owned() },
         finished("web2", "unit", failed, 1.0),

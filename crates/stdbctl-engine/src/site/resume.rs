@@ -1,0 +1,184 @@
+//! Going on with changes that were cut off, or that somebody else has begun with.
+//!
+//! No change is ever repeated because nobody knows whether it was made. Instead:
+//!
+//! 1. The connection is made anew, once. A second loss is the end of the run on this host.
+//! 2. The cut-off script on the host is told that nobody listens any more, in case it has not noticed: it ends the step
+//!    it is in, begins no other and lets go of the host's lock. That is waited for, ten minutes at most. A firewall
+//!    that it has switched on and nobody has confirmed is off again by then: only a connection that was opened for that
+//!    confirms it, and the one that was made anew is not.
+//! 3. The host is observed anew, from the start, with the lock held.
+//! 4. What is left to do must have been approved with the plan (see [`approval`](super::approval)); if not, nothing
+//!    more is changed and the run says what it is.
+//! 5. What is not left any more is told and counted as changed; what is left is made, once. A task that was heard to
+//!    have failed is not tried again: it has failed, as it would have without the cut.
+//!
+//! A host that turns out to have changed between the plan and the lock goes the same way from 3 on; what others have
+//! done there counts as unchanged.
+
+use super::approval::unapproved;
+use super::progress::{Heard, tell_wait};
+use super::{Site, archives};
+use crate::conversation::Conversation;
+use crate::dialogue::{RunKey, refused, whole};
+use crate::event::{EventKind, Outcome, Sender};
+use crate::failure::Failure;
+use crate::observe::Observation;
+use crate::plan::HostPlan;
+use crate::planner;
+use crate::run::Options;
+use crate::script;
+
+impl Site {
+    /// Makes a lost connection anew, if that has not been done before.
+    pub(super) async fn reconnect(&self, why: String, events: &Sender) -> Result<(), Failure> {
+        let connecting = self.host.as_ref().and_then(|host| host.reconnect());
+        let Some(connecting) = connecting else { return Err(Failure::Lost(why)) };
+        let host = || self.report.host.clone();
+        events.send(EventKind::ConnectionLost { host: host(), cause: why.clone() });
+        connecting.await.map_err(|source| Failure::NotReconnected { lost: why, source })?;
+        events.send(EventKind::Reconnected { host: host() });
+        Ok(())
+    }
+
+    /// After a loss: whether anything is left to do.
+    pub(super) async fn resume_lost(
+        &mut self,
+        why: String,
+        heard: &Heard,
+        options: &Options,
+        events: &Sender,
+    ) -> Result<bool, Failure> {
+        let before = self.left();
+        if let Err(failure) = self.come_back(why, heard, options, events).await {
+            heard.ends.values().for_each(|outcome| self.count(outcome));
+            return Err(failure);
+        }
+        let left = self.left();
+        self.settle_lost(&before, &left, heard, events);
+        let result = match first_failure(&before, heard) {
+            Some(failure) => Err(failure),
+            None => self.must_be_approved(&left),
+        };
+        if result.is_err() {
+            self.leave_out(&left, heard, events);
+        }
+        result.map(|()| !left.changes.is_empty())
+    }
+
+    /// After the host was found changed: whether anything is left to do.
+    pub(super) async fn resume_stale(&mut self, options: &Options, events: &Sender) -> Result<bool, Failure> {
+        let before = self.left();
+        self.look_again(options, events).await?;
+        let left = self.left();
+        self.must_be_approved(&left).map_err(|_| Failure::Stale)?;
+        let known = self.report.counts.unchanged + before.changes.len();
+        self.report.counts.unchanged = known.saturating_sub(left.changes.len());
+        Ok(!left.changes.is_empty())
+    }
+
+    async fn come_back(
+        &mut self,
+        why: String,
+        heard: &Heard,
+        options: &Options,
+        events: &Sender,
+    ) -> Result<(), Failure> {
+        self.reconnect(why, events).await?;
+        self.lost_run = Some(heard.run_id.clone());
+        self.look_again(options, events).await
+    }
+
+    /// What is to be done as the host was seen last.
+    fn left(&self) -> HostPlan {
+        planner::plan(&self.graph, &self.seen).to_plan(&self.report.host)
+    }
+
+    /// Observes once no other run changes the host.
+    async fn look_again(&mut self, options: &Options, events: &Sender) -> Result<(), Failure> {
+        let Some(host) = self.host.clone() else { return Ok(()) };
+        let key = RunKey::new(&options.operator, &options.verb)?;
+        let lost_run = self.lost_run.as_deref().unwrap_or_default();
+        let stdin = script::observe_locked(&key, lost_run, &planner::probes(&self.graph));
+        let name = self.report.host.clone();
+        let wait = |record: &_| tell_wait(&name, record, events);
+        let said = Conversation::hold(&key.nonce, |output| host.run(stdin, output), wait).await;
+        let said = whole(said)?;
+        refused(&said.records)?;
+        self.seen = Observation::read(&said.records);
+        self.report.archives = archives(&self.graph, &self.seen);
+        Ok(())
+    }
+
+    fn must_be_approved(&self, left: &HostPlan) -> Result<(), Failure> {
+        let Some(approved) = &self.report.plan else { return Ok(()) };
+        let others = unapproved(left, approved, &self.graph);
+        if others.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::Unapproved(others.into_iter().map(|change| change.title.clone()).collect()))
+    }
+
+    /// Counts what became of the tasks of a run that was lost, and tells what was not heard of it.
+    fn settle_lost(&mut self, before: &HostPlan, left: &HostPlan, heard: &Heard, events: &Sender) {
+        for change in &before.changes {
+            match heard.ends.get(&change.task) {
+                Some(failed @ Outcome::Failed { .. }) => self.count(failed),
+                _ if has(left, &change.task) => {}
+                Some(Outcome::Changed) => self.count(&Outcome::Changed),
+                _ => {
+                    self.count(&Outcome::Changed);
+                    self.tell_end(&change.task, Outcome::Changed, heard, events);
+                }
+            }
+        }
+        // What waits for something may have to wait again.
+        let more = left.changes.iter().filter(|change| !has(before, &change.task)).count();
+        self.report.counts.unchanged = self.report.counts.unchanged.saturating_sub(more);
+    }
+
+    /// What is left is not made.
+    fn leave_out(&mut self, left: &HostPlan, heard: &Heard, events: &Sender) {
+        for change in &left.changes {
+            match heard.ends.get(&change.task) {
+                Some(Outcome::Failed { .. }) => {}
+                Some(Outcome::Skipped { .. }) => self.report.counts.skipped += 1,
+                _ => {
+                    self.report.counts.skipped += 1;
+                    let why = "the connection was lost before it was begun".to_owned();
+                    self.tell_end(&change.task, Outcome::Skipped { why }, heard, events);
+                }
+            }
+        }
+    }
+
+    fn count(&mut self, outcome: &Outcome) {
+        let counts = &mut self.report.counts;
+        match outcome {
+            Outcome::Unchanged => counts.unchanged += 1,
+            Outcome::Changed => counts.changed += 1,
+            Outcome::Skipped { .. } => counts.skipped += 1,
+            Outcome::Failed { .. } => counts.failed += 1,
+        }
+    }
+
+    fn tell_end(&self, task: &str, outcome: Outcome, heard: &Heard, events: &Sender) {
+        let (host, seconds) = (self.report.host.clone(), heard.seconds(task));
+        events.send(EventKind::TaskFinished { host, task: task.to_owned(), outcome, seconds });
+    }
+}
+
+fn has(plan: &HostPlan, task: &str) -> bool {
+    plan.changes.iter().any(|change| change.task == task)
+}
+
+/// The first task that was heard to have failed.
+fn first_failure(before: &HostPlan, heard: &Heard) -> Option<Failure> {
+    before.changes.iter().find_map(|change| match heard.ends.get(&change.task)? {
+        Outcome::Failed { why } => {
+            let (task, title) = (change.task.clone(), change.title.clone());
+            Some(Failure::Task { task, title, why: why.clone() })
+        }
+        _ => None,
+    })
+}

@@ -1,0 +1,220 @@
+//! Runs whose connection is lost and made anew: they end as if nothing had happened, or say why not.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+use stdbctl_tests::deadline::wait_for;
+use stdbctl_tests::lab::{LabHost, line};
+use stdbctl_tests::operator::{Operator, Run, Running};
+use stdbctl_tests::proxy::{Direction, Proxy};
+
+const SOON: Duration = Duration::from_secs(120);
+const RTT: Duration = Duration::from_millis(20);
+
+/// Takes a finished host some way back, so that a run has work to be cut at: files, a directory, a release to fetch.
+const UNDO: &str = "systemctl stop spacetimedb; chmod 0700 /stdb/bin; rm -rf /stdb/bin/1.3.0 \
+    /etc/nginx/snippets/spacetimedb-*.conf /etc/systemd/system/spacetimedb.service";
+
+/// An operator on a line that can be cut.
+struct Desk<'a> {
+    host: &'a LabHost,
+    operator: Operator,
+    proxy: Proxy,
+}
+
+impl<'a> Desk<'a> {
+    fn at(host: &'a LabHost, rtt: Duration) -> Self {
+        let proxy = Proxy::in_front_of(host.ssh_socket(), rtt).unwrap();
+        Self { host, operator: Operator::new(), proxy }
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let near = self.host.reach_through(&self.proxy, self.operator.home());
+        line(&[&near, &self.host.wish()], &["deploy", "--yes", "--output", "json"])
+    }
+
+    fn start(&self) -> Running {
+        self.operator.start(&self.arguments())
+    }
+
+    /// Deploys, and cuts the line once this task has begun.
+    fn deploy_cut_at(&self, task: &str) -> Run {
+        let running = self.start();
+        running.wait_for_line(
+            &format!(r#""event":"task_started","host":"{}","task":"{task}""#, self.name()),
+            SOON,
+        );
+        self.proxy.cut();
+        running.wait()
+    }
+
+    fn name(&self) -> String {
+        let near = self.host.reach_through(&self.proxy, self.operator.home());
+        let at = near.iter().position(|argument| argument == "--host").unwrap();
+        near.get(at + 1).unwrap().clone()
+    }
+}
+
+fn count(run: &Run, event: &str) -> usize {
+    run.events().iter().filter(|found| found["event"] == event).count()
+}
+
+/// The run lost its connection once, has done all of its plan, and tells so in its events and its numbers.
+fn went_on(run: &Run) {
+    run.exited(0);
+    assert_eq!((count(run, "connection_lost"), count(run, "reconnected")), (1, 1), "{run}");
+    let planned = run.events().into_iter().find(|event| event["event"] == "planned").unwrap();
+    let tasks = |plan: &Value| -> Vec<String> {
+        let changes = plan["changes"].as_array().unwrap();
+        changes.iter().map(|change| change["task"].as_str().unwrap().to_owned()).collect()
+    };
+    let mut planned = tasks(&planned["plans"][0]);
+    let mut changed = run.tasks("changed");
+    planned.sort();
+    changed.sort();
+    assert_eq!(changed, planned, "{run}");
+    let counts = run.finished()["hosts"].as_object().unwrap().values().next().unwrap().clone();
+    assert_eq!(counts["changed"], planned.len(), "{run}");
+    assert_eq!((&counts["failed"], counts["unchanged"].is_u64()), (&Value::from(0), true), "{run}");
+}
+
+/// Waits until nothing of a run goes on any more on the host.
+fn quiet(host: &LabHost) {
+    wait_for("the lost run ends on the host", Duration::from_secs(180), || {
+        host.holds("flock -n /run/stdbctl/lock true || ! test -e /run/stdbctl/lock").then_some(())
+    });
+}
+
+#[test]
+fn a_run_goes_on_over_a_new_connection() {
+    let mut hosts = LabHost::up_all(&["reconnect-cut", "reconnect-whole"]);
+    let (whole, host) = (hosts.pop().unwrap(), hosts.pop().unwrap());
+    let other = Operator::new();
+    let reference =
+        other.start(&line(&[&whole.reach(), &whole.wish()], &["deploy", "--yes", "--output", "json"]));
+
+    // On a fresh host, while apt runs: what it installs and starts was but a prediction in the plan.
+    went_on(&Desk::at(&host, RTT).deploy_cut_at("packages"));
+    reference.wait().exited(0);
+    let same = |when: &str| {
+        whole.state().differences(&host.state()).assert_none(when);
+        assert!(host.deploy(&other).tasks("changed").is_empty(), "{when}");
+    };
+    same("cut while apt runs, and not at all");
+
+    cut_while_it_looks(&host);
+    same("cut while the host is observed");
+    for task in ["bin", "release", "service", "answers"] {
+        host.sh(UNDO);
+        went_on(&Desk::at(&host, RTT).deploy_cut_at(task));
+        same(&format!("cut at {task}"));
+    }
+    cut_at_the_firewall(&host);
+    same("cut while the firewall waits to be confirmed");
+    cut_while_sshd_restarts(&host);
+    same("cut while sshd restarts");
+    cut_twice(&host);
+    host.deploy(&other);
+    same("cut twice");
+    key_changed_in_between(&host);
+    host.deploy(&other);
+    same("with another host key in between");
+    waiting_can_be_interrupted(&host);
+}
+
+fn cut_while_it_looks(host: &LabHost) {
+    let desk = Desk::at(host, RTT);
+    desk.operator.succeed(&desk.arguments());
+    let answered = desk.proxy.counts().bytes_to_client;
+    let desk = Desk::at(host, RTT);
+    desk.proxy.cut_after(Direction::ToClient, answered * 9 / 10);
+    let run = desk.operator.run(&desk.arguments());
+    went_on(&run);
+    assert_eq!(desk.proxy.counts().connections, 2, "{run}");
+}
+
+/// The firewall that is on and not confirmed goes off with the lost run, and on again with a confirmation of its own.
+fn cut_at_the_firewall(host: &LabHost) {
+    host.sh("ufw disable");
+    let cursor = host.journal_cursor();
+    let desk = Desk::at(host, RTT);
+    let run = desk.deploy_cut_at("firewall");
+    went_on(&run);
+    assert!(desk.proxy.counts().connections >= 3, "a connection of its own confirms it\n{run}");
+    assert!(host.holds("ufw status | grep -q '^Status: active'"));
+    assert!(host.holds("! systemctl list-units --all 'stdbctl-revert-*' | grep -q stdbctl-revert"));
+    let started = host.journal_since(&cursor);
+    let started = started.iter().filter(|entry| entry.contains("Started stdbctl-revert-")).count();
+    assert!(started >= 1, "there is a way back each time");
+}
+
+fn cut_while_sshd_restarts(host: &LabHost) {
+    host.sh(UNDO);
+    let desk = Desk::at(host, RTT);
+    let running = desk.start();
+    running.wait_for_line(r#""event":"task_started""#, SOON);
+    host.sh(
+        "systemd-run -q --on-active=1s systemctl start ssh; systemctl stop ssh.socket ssh 2>/dev/null; :",
+    );
+    desk.proxy.cut();
+    went_on(&running.wait());
+    let connections = desk.proxy.counts().connections;
+    assert!((2..=4).contains(&connections), "it does not hammer: {connections}");
+}
+
+fn cut_twice(host: &LabHost) {
+    host.sh(UNDO);
+    // So far away that nothing is over before the second cut.
+    let desk = Desk::at(host, Duration::from_millis(300));
+    let running = desk.start();
+    running.wait_for_line(r#""event":"task_started""#, SOON);
+    desk.proxy.cut();
+    running.wait_for_line(r#""event":"reconnected""#, SOON);
+    desk.proxy.cut();
+    let run = running.wait();
+    run.failed(4, &["connection was lost"]);
+    assert!(!run.ok() && run.stderr.contains("run again"), "{run}");
+    quiet(host);
+}
+
+fn key_changed_in_between(host: &LabHost) {
+    host.sh(UNDO);
+    let desk = Desk::at(host, RTT);
+    let arguments = desk.arguments();
+    let running = desk.operator.start(&arguments);
+    running.wait_for_line(r#""event":"task_started""#, SOON);
+    let at = arguments.iter().position(|argument| argument == "--known-hosts").unwrap();
+    let file = arguments.get(at + 1).unwrap();
+    let other = desk.operator.home().join("other");
+    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&other).status();
+    assert!(made.unwrap().success());
+    let other = std::fs::read_to_string(other.with_extension("pub")).unwrap();
+    let address = desk.proxy.address();
+    std::fs::write(file, format!("[{}]:{} {other}", address.ip(), address.port())).unwrap();
+    desk.proxy.cut();
+    let run = running.wait();
+    run.failed(5, &["connection was lost", "host key"]);
+    assert_eq!(count(&run, "reconnected"), 0, "{run}");
+    quiet(host);
+}
+
+/// Somebody else's lost run is in a step that takes long.
+fn waiting_can_be_interrupted(host: &LabHost) {
+    host.sh(UNDO);
+    host.sh(
+        "systemd-run -q --unit=eve flock /run/stdbctl/lock sh -c \
+         'echo \"eve@home, deploy since noon; its connection is gone\" >/run/stdbctl/holder; exec sleep 300'",
+    );
+    wait_for("eve holds the host", SOON, || host.holds("grep -q eve /run/stdbctl/holder").then_some(()));
+    let desk = Desk::at(host, RTT);
+    let running = desk.start();
+    let waiting = running.wait_for_line(r#""event":"waiting""#, SOON);
+    assert!(waiting.contains("eve@home"), "{waiting}");
+    let sent = Command::new("kill").args(["-INT", &running.id().to_string()]).status();
+    assert!(sent.unwrap().success());
+    running.wait().exited(130);
+    host.sh("systemctl stop eve");
+}
