@@ -22,6 +22,12 @@ pub enum CertificateFault {
     /// The authority's signature is wrong, or made with SHA-1.
     #[error("its signature is wrong or made with SHA-1")]
     Signature,
+    /// Its signature is made with something that the configuration does not take.
+    #[error("it is signed with {algorithm}, which CASignatureAlgorithms does not list")]
+    SignatureAlgorithm {
+        /// The algorithm's name.
+        algorithm: String,
+    },
     /// It is not valid yet.
     #[error("it is not valid yet (is the clock right?)")]
     NotYetValid,

@@ -2,16 +2,17 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use russh::Names;
-use russh::client::{self, DisconnectReason};
-use russh::keys::PublicKeyOrCertificate;
+use russh::client::{self, DisconnectReason, Session};
+use russh::keys::{PublicKey, PublicKeyOrCertificate};
+use tokio::sync::oneshot;
 use tokio::time::{error::Elapsed, timeout};
 
-use crate::host_key::{HostKeyCheck, HostKeyError};
+use crate::host_key::{HostKeyCheck, HostKeyError, Trust};
 use crate::observer::{Algorithms, Observation, Observer};
 use crate::printable::printable;
 
@@ -30,6 +31,8 @@ pub(crate) struct Shared {
     /// Odd while a person is being asked; each question makes it two more.
     questions: AtomicU64,
     ended: Mutex<Option<Ended>>,
+    /// The server has listed its keys, and something may come of it.
+    announced: AtomicBool,
 }
 
 impl Shared {
@@ -57,6 +60,10 @@ impl Shared {
                 }
             }
         }
+    }
+
+    pub(crate) fn has_announced(&self) -> bool {
+        self.announced.load(Ordering::Acquire)
     }
 
     fn end(&self, ended: Ended) {
@@ -91,13 +98,17 @@ pub(crate) struct Client {
     pub(crate) check: HostKeyCheck,
     pub(crate) shared: Arc<Shared>,
     pub(crate) observer: Observer,
+    /// Where the server's list of its keys goes, the first time.
+    pub(crate) announce: Option<oneshot::Sender<Vec<PublicKey>>>,
 }
 
 impl client::Handler for Client {
     type Error = ClientError;
 
     async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, Self::Error> {
-        self.check.check(shown, &self.shared).await?;
+        if self.check.check(shown, &self.shared).await? != Trust::OfUser {
+            self.announce = None;
+        }
         self.observer.tell(|| Observation::Recognised(self.check.recognised(shown)));
         Ok(true)
     }
@@ -106,9 +117,21 @@ impl client::Handler for Client {
         &mut self,
         _: Option<&[u8]>,
         names: &Names,
-        _: &mut client::Session,
+        _: &mut Session,
     ) -> Result<(), Self::Error> {
         self.observer.tell(|| Observation::Agreed(Algorithms::new(names)));
+        Ok(())
+    }
+
+    async fn openssh_ext_host_keys_announced(
+        &mut self,
+        keys: Vec<PublicKey>,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        if let Some(announce) = self.announce.take() {
+            self.shared.announced.store(true, Ordering::Release);
+            announce.send(keys).ok();
+        }
         Ok(())
     }
 

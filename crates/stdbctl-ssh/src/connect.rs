@@ -8,14 +8,18 @@ use std::time::Duration;
 
 use russh::SshId;
 use russh::client::{self, Config, Handle};
+use russh::keys::PublicKey;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
+use crate::algorithms::{AlgorithmRules, NoneLeft};
 use crate::auth::Login;
 use crate::client::{Client, ClientError, Shared, describe};
 use crate::count::{CountedStream, Counter, Cutter, Stream};
 use crate::error::{ConnectError, Step};
 use crate::hops::{Hops, Reached};
 use crate::host_key::{HostKeyCheck, UnknownKey};
+use crate::host_key_update::HostKeyUpdate;
 use crate::identity::Identities;
 use crate::keyring::Keyring;
 use crate::observer::{Observation, Observer};
@@ -30,6 +34,8 @@ use crate::target::Target;
 const WINDOW: u32 = 16 << 20;
 /// Messages per channel between russh's task and ours, of up to 32 KiB each.
 const MESSAGES_PER_CHANNEL: usize = 32;
+/// As in OpenSSH.
+const REQUIRED_RSA_SIZE: u32 = 1024;
 /// Unanswered keep-alives before the server counts as gone.
 const KEEP_ALIVES: usize = 3;
 /// How long a server that is too busy is left alone, the first time; then twice as long each time.
@@ -68,8 +74,14 @@ pub struct ConnectOptions {
     pub global_known_hosts: Vec<PathBuf>,
     /// The name that the host key is on record for, in place of host and port.
     pub host_key_alias: Option<String>,
+    /// How the user's files are written.
+    pub recording: Recording,
     /// What to do with a host key that is in none of them.
     pub unknown_key: UnknownKey,
+    /// Which algorithms may be used.
+    pub algorithms: Arc<AlgorithmRules>,
+    /// The fewest bits that an RSA key may have.
+    pub required_rsa_size: u32,
     /// How long each step may take.
     pub connect_timeout: Duration,
     /// How long the line may be quiet before the server is asked whether it is still there. The connection
@@ -90,6 +102,17 @@ pub struct ConnectOptions {
     pub hops: Hops,
     /// Who is told what happens on the way. Hosts on the way have observers of their own.
     pub observer: Observer,
+}
+
+/// How the user's files with known host keys are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Recording {
+    /// Names of hosts are hashed in lines that are added.
+    pub hash_names: bool,
+    /// The files follow a known host that changes its keys.
+    pub follow_changes: bool,
+    /// A host's address is on record beside its name, and follows too.
+    pub with_address: bool,
 }
 
 impl ConnectOptions {
@@ -113,7 +136,10 @@ impl ConnectOptions {
             known_hosts: ["known_hosts", "known_hosts2"].into_iter().filter_map(of_user).collect(),
             global_known_hosts: GLOBAL_KNOWN_HOSTS.map(PathBuf::from).to_vec(),
             host_key_alias: None,
+            recording: Recording::default(),
             unknown_key: UnknownKey::Refuse,
+            algorithms: Arc::default(),
+            required_rsa_size: REQUIRED_RSA_SIZE,
             connect_timeout: Duration::from_secs(15),
             keep_alive: Duration::from_secs(15),
             address: None,
@@ -295,7 +321,11 @@ pub(crate) struct Line {
     pub(crate) counter: Arc<Counter>,
     pub(crate) cutter: Cutter,
     pub(crate) address: Option<SocketAddr>,
+    pub(crate) update: Option<Update>,
 }
+
+/// What is to follow the server's keys, and the list of them once it comes.
+pub(crate) type Update = (HostKeyUpdate, oneshot::Receiver<Vec<PublicKey>>);
 
 async fn agree(
     options: &ConnectOptions,
@@ -306,7 +336,7 @@ async fn agree(
     let check = HostKeyCheck::new(options, address)?;
     let config = Arc::new(Config {
         client_id: SshId::Standard(concat!("SSH-2.0-stdbctl_", env!("CARGO_PKG_VERSION")).into()),
-        preferred: check.preferred(),
+        preferred: check.preferred().map_err(|none| none_left(options, none))?,
         window_size: WINDOW,
         channel_buffer_size: MESSAGES_PER_CHANNEL,
         keepalive_interval: Some(options.keep_alive),
@@ -316,15 +346,25 @@ async fn agree(
     let longest_stall = options.keep_alive.saturating_mul(4);
     let (stream, counter, cutter) = CountedStream::new(stream, longest_stall, options.observer.clone());
     let shared = Arc::new(Shared::default());
-    let client = Client { check, shared: Arc::clone(&shared), observer: options.observer.clone() };
+    let (announce, announced) = oneshot::channel();
+    let update = check.update();
+    let announce = update.is_some().then_some(announce);
+    let client = Client { check, shared: Arc::clone(&shared), observer: options.observer.clone(), announce };
     let agreeing = client::connect_stream(config, stream, client);
     let failure = match shared.within(options.connect_timeout, agreeing).await {
-        Ok(Ok(handle)) => return Ok(Line { handle, shared, counter, cutter, address }),
+        Ok(Ok(handle)) => {
+            let update = update.map(|update| (update, announced));
+            return Ok(Line { handle, shared, counter, cutter, address, update });
+        }
         Ok(Err(ClientError::HostKey(error))) => return Err(error.into()),
         Ok(Err(ClientError::Ssh(error))) => Some(error),
         Err(_) => None,
     };
     Err(explain(failure, &counter, &shared, place, options.connect_timeout))
+}
+
+fn none_left(options: &ConnectOptions, NoneLeft(setting): NoneLeft) -> ConnectError {
+    ConnectError::NoAlgorithm { host: options.target.host.clone(), setting }
 }
 
 /// Why the two sides did not come to terms: russh's error alone does not tell, the server's first words do.

@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::algorithms::known_to_stdbctl;
 use crate::forward::ForwardError;
 use crate::host_key::HostKeyError;
 
@@ -192,6 +193,14 @@ pub enum ConnectError {
         #[source]
         source: Cause,
     },
+    /// The configuration leaves nothing of what this side could offer.
+    #[error("`{setting}` of the SSH configuration of {host} lists nothing that stdbctl can do")]
+    NoAlgorithm {
+        /// The host as given.
+        host: String,
+        /// The setting's keyword.
+        setting: &'static str,
+    },
     /// The server's key was refused by this side.
     #[error(transparent)]
     HostKey(#[from] HostKeyError),
@@ -275,7 +284,7 @@ impl ConnectError {
             Self::ProxyCommand { source, .. } => source.kind(),
             Self::Tcp { .. } | Self::Forward { .. } | Self::ProxyNotStarted { .. } => ErrorKind::Tcp,
             Self::NotSsh { .. } => ErrorKind::NotSsh,
-            Self::KeyExchange { .. } => ErrorKind::KeyExchange,
+            Self::KeyExchange { .. } | Self::NoAlgorithm { .. } => ErrorKind::KeyExchange,
             Self::HostKey(error) => error.kind(),
             Self::AuthRefused { .. } => ErrorKind::AuthRefused,
             Self::NoIdentity { .. } | Self::NoUser { .. } => ErrorKind::NoIdentity,
@@ -292,7 +301,7 @@ impl ConnectError {
             Self::Silent { .. } | Self::NotSsh { .. } | Self::TurnedAway { .. } => Step::Banner,
             Self::Hop { source, .. } => source.step(),
             Self::ProxyCommand { source, .. } => source.step(),
-            Self::KeyExchange { .. } => Step::KeyExchange,
+            Self::KeyExchange { .. } | Self::NoAlgorithm { .. } => Step::KeyExchange,
             Self::HostKey(_) => Step::HostKey,
             Self::AuthRefused { .. } | Self::NoIdentity { .. } | Self::NoUser { .. } => Step::Authentication,
             Self::Timeout { step, .. } | Self::Lost { step, .. } => *step,
@@ -361,6 +370,10 @@ impl ConnectError {
             }
             Self::NoUser { .. } => vec!["write the host as USER@HOST".to_owned()],
             Self::Timeout { .. } => vec!["allow more with --timeout if the network is slow".to_owned()],
+            Self::NoAlgorithm { host, setting } => vec![format!(
+                "`ssh -G {host}` shows the list; let one of these in: {}",
+                known_to_stdbctl(setting).join(", ")
+            )],
             Self::KeyExchange { .. } | Self::Lost { .. } => Vec::new(),
         }
     }

@@ -102,7 +102,8 @@ pub(crate) fn identity(options: &ConnectOptions) -> String {
     let where_to = (target, host_name, user, address, address_family, bind_address, way(&options.route));
     let keys = (identity_files, configured_identities, certificate_files, identities_only, agent_socket);
     let login = (keys, authentication);
-    format!("{where_to:?} {login:?} {:?}", (known_hosts, global_known_hosts, host_key_alias))
+    let trust = (known_hosts, global_known_hosts, host_key_alias, &options.algorithms);
+    format!("{where_to:?} {login:?} {trust:?}")
 }
 
 fn way(route: &Route) -> String {

@@ -8,15 +8,20 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use russh::Preferred;
-use russh::keys::ssh_key::public::KeyData;
+use russh::keys::ssh_key::public::{KeyData, RsaPublicKey};
 use russh::keys::{Algorithm, Certificate, PublicKeyOrCertificate};
 
+use crate::algorithms::{AlgorithmRules, HostKeys, NoneLeft};
 use crate::certificate::{CertificateFault, check_certificate};
 use crate::client::Shared;
-use crate::connect::ConnectOptions;
+use crate::connect::{ConnectOptions, Recording};
 use crate::error::ErrorKind;
-use crate::known_hosts::{KnownHosts, Place, Verdict, fingerprint, remember, spelled};
+use crate::host_key_update::HostKeyUpdate;
+use crate::known_hosts::{KnownHosts, Place, Verdict, fingerprint, spelled};
+use crate::known_hosts_file::remember;
+use crate::known_hosts_update::Names;
 use crate::observer::{Recognised, Trusted};
+use crate::route::Route;
 use crate::target::DEFAULT_PORT;
 
 /// A host key that no file has on record, as it is shown to whoever decides about it.
@@ -103,6 +108,16 @@ pub enum HostKeyError {
         #[source]
         source: CertificateFault,
     },
+    /// It is an RSA key of so few bits that it could be broken.
+    #[error("the host key of {host} is an RSA key of {bits} bits; RequiredRSASize wants {required}")]
+    TooShort {
+        /// The host as given.
+        host: String,
+        /// How many it has.
+        bits: u32,
+        /// How many it must have.
+        required: u32,
+    },
     /// A file with known keys is there but cannot be read.
     #[error("cannot read {}", .file.display())]
     Unreadable {
@@ -130,6 +145,7 @@ impl HostKeyError {
             Self::Changed { .. } => ErrorKind::HostKeyChanged,
             Self::Revoked { .. } => ErrorKind::HostKeyRevoked,
             Self::Certificate { .. } => ErrorKind::HostKeyCertificate,
+            Self::TooShort { .. } => ErrorKind::KeyExchange,
             Self::Unreadable { .. } | Self::NotSaved { .. } => ErrorKind::KnownHosts,
         }
     }
@@ -148,6 +164,9 @@ impl HostKeyError {
                 ]
             }
             Self::Certificate { .. } => Vec::new(),
+            Self::TooShort { .. } => {
+                vec!["give the host a new key: ssh-keygen -A makes those it lacks".to_owned()]
+            }
             Self::Unreadable { .. } => {
                 vec![
                     "no host can be told from an impostor without it: make it readable or name another"
@@ -178,6 +197,18 @@ fn unknown_hints(prompt: &HostKeyPrompt) -> Vec<String> {
     hints
 }
 
+/// On whose word a host was recognised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// The very key is on record for the very host in a file of the user's, or the user has just said so.
+    OfUser,
+    /// Something else vouches for it, or nobody does.
+    Other,
+}
+
+/// Characters that would mean something else in a line of `known_hosts`.
+const NOT_IN_NAMES: &str = "@?*#[]|'\"\\,";
+
 /// Everything that decides about one host's key.
 pub(crate) struct HostKeyCheck {
     /// The name that the key is on record for, and its port.
@@ -189,6 +220,13 @@ pub(crate) struct HostKeyCheck {
     /// Where an accepted key goes.
     file: Option<PathBuf>,
     unknown: UnknownKey,
+    algorithms: Arc<AlgorithmRules>,
+    required_rsa_size: u32,
+    recording: Recording,
+    /// The user's files and the machine's.
+    files: (Vec<PathBuf>, Vec<PathBuf>),
+    /// The host's address as it is on record, where it is.
+    address: Option<String>,
 }
 
 impl HostKeyCheck {
@@ -203,29 +241,46 @@ impl HostKeyCheck {
             None => (options.host_name().to_owned(), given.1),
         };
         let file = options.known_hosts.first().cloned();
-        Ok(Self { host, port, given, known, file, unknown: options.unknown_key.clone() })
+        Ok(Self {
+            host,
+            port,
+            given,
+            known,
+            file,
+            unknown: options.unknown_key.clone(),
+            algorithms: Arc::clone(&options.algorithms),
+            required_rsa_size: options.required_rsa_size,
+            recording: options.recording,
+            files: (options.known_hosts.clone(), options.global_known_hosts.clone()),
+            address: address_on_record(options, address),
+        })
     }
 
-    /// russh's defaults without SHA-1, and with the key types on record for the host first: a server that shows
-    /// another of its keys would look like a new host. The list of key exchanges stays as it is, because the
-    /// markers in it are what turns strict key exchange on.
-    pub(crate) fn preferred(&self) -> Preferred {
+    /// What is offered to the server. The key types on record for the host come first: a server that shows another
+    /// of its keys would look like a new host.
+    ///
+    /// # Errors
+    /// If the configuration leaves nothing to offer.
+    pub(crate) fn preferred(&self) -> Result<Preferred, NoneLeft> {
         let recorded = self.known.key_types(&self.host, self.port);
         let is_recorded = |algorithm: &Algorithm| {
             recorded.iter().any(|known| known == algorithm || (is_rsa(known) && is_rsa(algorithm)))
         };
-        let usable =
-            Preferred::DEFAULT.key.iter().filter(|a| !matches!(a, Algorithm::Rsa { hash: None })).cloned();
-        let (mut key, rest): (Vec<_>, Vec<_>) = usable.partition(is_recorded);
-        key.extend(rest);
+        let HostKeys { plain, certified, is_ordered } = self.algorithms.host_keys()?;
+        let known_first = |algorithms: Vec<Algorithm>| {
+            let (mut first, rest): (Vec<_>, Vec<_>) =
+                algorithms.into_iter().partition(|algorithm| is_ordered || is_recorded(algorithm));
+            first.extend(rest);
+            first
+        };
         let trusts_authority = !self.known.authorities(&self.host, self.port).is_empty();
-        let host_key_certificates = if trusts_authority { key.clone() } else { Vec::new() };
-        Preferred {
-            key: key.into(),
+        let wants_certificates = trusts_authority || plain.is_empty();
+        let host_key_certificates = if wants_certificates { known_first(certified) } else { Vec::new() };
+        Ok(Preferred {
+            key: known_first(plain).into(),
             host_key_certificates: host_key_certificates.into(),
-            cipher: crate::cipher::preferred(),
-            ..Preferred::DEFAULT
-        }
+            ..self.algorithms.offered()?
+        })
     }
 
     /// Whether the server is who it should be.
@@ -233,19 +288,22 @@ impl HostKeyCheck {
         &self,
         shown: &PublicKeyOrCertificate,
         shared: &Shared,
-    ) -> Result<(), HostKeyError> {
+    ) -> Result<Trust, HostKeyError> {
         let Some(certificate) = shown.certificate() else {
-            return self.check_key(shown.public_key().key_data(), shared).await;
+            let key = shown.public_key();
+            self.check_size(key.key_data())?;
+            return self.check_key(key.key_data(), shared).await;
         };
+        self.check_size(certificate.public_key())?;
         for key in [certificate.public_key(), certificate.signature_key()] {
             if let Some(place) = self.known.revoked(&self.host, self.port, key) {
                 return Err(self.revoked(key, place));
             }
         }
-        let Err(fault) = self.check_vouched(certificate) else { return Ok(()) };
+        let Err(fault) = self.check_vouched(certificate) else { return Ok(Trust::Other) };
         // As with OpenSSH: a certificate that is good for nothing takes nothing from the key in it.
         match self.known.check(&self.host, self.port, certificate.public_key()) {
-            Verdict::Known => Ok(()),
+            Verdict::Known => Ok(self.trust(certificate.public_key())),
             Verdict::Changed(place) => Err(self.changed(certificate.public_key(), place)),
             _ => Err(self.bad_certificate(fault)),
         }
@@ -272,6 +330,17 @@ impl HostKeyCheck {
         }
     }
 
+    fn check_size(&self, key: &KeyData) -> Result<(), HostKeyError> {
+        match key.rsa().map(RsaPublicKey::key_size) {
+            Some(bits) if bits < self.required_rsa_size => Err(HostKeyError::TooShort {
+                host: self.given.0.clone(),
+                bits,
+                required: self.required_rsa_size,
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether an authority that is trusted vouches for this host, now.
     fn check_vouched(&self, certificate: &Certificate) -> Result<(), CertificateFault> {
         let authority = certificate.signature_key();
@@ -279,12 +348,19 @@ impl HostKeyCheck {
             return Err(CertificateFault::UnknownAuthority { authority: fingerprint(authority) });
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        check_certificate(certificate, &self.host, now)
+        check_certificate(certificate, &self.host, now)?;
+        let signed_with = certificate.signature().algorithm().to_string();
+        match &self.algorithms.ca_signature {
+            Some(list) if !list.allows(&signed_with) => {
+                Err(CertificateFault::SignatureAlgorithm { algorithm: signed_with })
+            }
+            _ => Ok(()),
+        }
     }
 
-    async fn check_key(&self, key: &KeyData, shared: &Shared) -> Result<(), HostKeyError> {
+    async fn check_key(&self, key: &KeyData, shared: &Shared) -> Result<Trust, HostKeyError> {
         match self.known.check(&self.host, self.port, key) {
-            Verdict::Known => Ok(()),
+            Verdict::Known => Ok(self.trust(key)),
             Verdict::Changed(place) => Err(self.changed(key, place)),
             Verdict::Revoked(place) => Err(self.revoked(key, place)),
             Verdict::Unknown { other_types } => self.decide(key, other_types, shared).await,
@@ -296,7 +372,7 @@ impl HostKeyCheck {
         key: &KeyData,
         other_types: Vec<String>,
         shared: &Shared,
-    ) -> Result<(), HostKeyError> {
+    ) -> Result<Trust, HostKeyError> {
         let prompt = Box::new(HostKeyPrompt {
             host: self.given.0.clone(),
             port: self.given.1,
@@ -316,9 +392,41 @@ impl HostKeyCheck {
         if !accepted {
             return Err(HostKeyError::Unknown(prompt));
         }
-        self.file.as_ref().map_or(Ok(()), |file| {
-            remember(file, &self.host, self.port, key)
+        let trust = match &self.unknown {
+            UnknownKey::Ask(_) => Trust::OfUser,
+            UnknownKey::Refuse | UnknownKey::AcceptNew => Trust::Other,
+        };
+        self.file.as_ref().map_or(Ok(trust), |file| {
+            remember(file, &spelled(&self.host, self.port), key, self.recording.hash_names)
+                .map(|()| trust)
                 .map_err(|source| HostKeyError::NotSaved { file: file.clone(), source })
+        })
+    }
+
+    /// As whose a key on record counts: not the user's where the machine's files have it, or only the name without
+    /// its port.
+    fn trust(&self, key: &KeyData) -> Trust {
+        let is_users = |name: &str| match self.known.file_with(name, key) {
+            Some(file) => !self.files.1.iter().any(|global| global == file),
+            None => false,
+        };
+        let is_of_machine = |name: &String| self.known.file_with(name, key).is_some() && !is_users(name);
+        if is_users(&spelled(&self.host, self.port)) && !self.address.as_ref().is_some_and(is_of_machine) {
+            Trust::OfUser
+        } else {
+            Trust::Other
+        }
+    }
+
+    /// How the user's files are to follow the host, if they are.
+    pub(crate) fn update(&self) -> Option<HostKeyUpdate> {
+        let is_plain = !self.host.contains(|c: char| NOT_IN_NAMES.contains(c) || c.is_whitespace());
+        (self.recording.follow_changes && is_plain && !self.files.0.is_empty()).then(|| HostKeyUpdate {
+            names: Names { host: spelled(&self.host, self.port), address: self.address.clone() },
+            files: self.files.0.clone(),
+            hash_names: self.recording.hash_names,
+            algorithms: Arc::clone(&self.algorithms),
+            required_rsa_size: self.required_rsa_size,
         })
     }
 
@@ -346,6 +454,15 @@ impl HostKeyCheck {
     }
 }
 
+/// The host's address as it is on record where `CheckHostIP` is on: as with OpenSSH, never this machine's own, nor
+/// one that stands for something else that leads there.
+fn address_on_record(options: &ConnectOptions, address: Option<SocketAddr>) -> Option<String> {
+    let address =
+        address.filter(|_| options.recording.with_address && matches!(options.route, Route::Direct))?;
+    let ip = address.ip().to_string();
+    (!address.ip().is_loopback() && ip != options.host_name()).then(|| spelled(&ip, address.port()))
+}
+
 fn is_rsa(algorithm: &Algorithm) -> bool {
     matches!(algorithm, Algorithm::Rsa { .. })
 }
@@ -370,7 +487,7 @@ mod tests {
 
     #[test]
     fn strict_key_exchange_stays_on_and_sha1_is_off() {
-        let preferred = check_with("").preferred();
+        let preferred = check_with("").preferred().unwrap();
         assert!(preferred.kex.contains(&EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT));
         assert!(preferred.kex.contains(&EXTENSION_SUPPORT_AS_CLIENT));
         assert_eq!(preferred.kex.first(), Some(&MLKEM768X25519_SHA256));
@@ -381,7 +498,8 @@ mod tests {
 
     #[test]
     fn key_types_on_record_come_first() {
-        let first = |known_hosts: &str| check_with(known_hosts).preferred().key.first().unwrap().to_string();
+        let first =
+            |known_hosts: &str| check_with(known_hosts).preferred().unwrap().key.first().unwrap().to_string();
         assert_eq!(first(&format!("example.com {ECDSA}\n")), "ecdsa-sha2-nistp256");
         assert_eq!(first(&format!("other.example {ECDSA}\n")), "ssh-ed25519");
     }
@@ -391,12 +509,14 @@ mod tests {
         assert!(
             !check_with(&format!("@cert-authority *.com {ECDSA}\n"))
                 .preferred()
+                .unwrap()
                 .host_key_certificates
                 .is_empty()
         );
         assert!(
             check_with(&format!("@cert-authority *.org {ECDSA}\n"))
                 .preferred()
+                .unwrap()
                 .host_key_certificates
                 .is_empty()
         );

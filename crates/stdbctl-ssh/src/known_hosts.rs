@@ -2,7 +2,7 @@
 //!
 //! russh has a check of its own, which takes revoked keys for good ones and knows no wildcards.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +15,9 @@ use russh::keys::{Algorithm, HashAlg, PublicKey};
 use sha1::Sha1;
 
 use crate::target::DEFAULT_PORT;
+
+/// Bytes of salt in a hashed name, as in OpenSSH.
+const SALT: usize = 20;
 
 /// A line of a `known_hosts` file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +42,7 @@ pub(crate) enum Verdict {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Marker {
+pub(crate) enum Marker {
     None,
     Authority,
     Revoked,
@@ -176,6 +179,12 @@ impl KnownHosts {
         self.matching(&spelled(host, port), Marker::None).map(|entry| entry.key.algorithm()).collect()
     }
 
+    /// The file that has this key on record for the host under its very name.
+    pub(crate) fn file_with(&self, name: &str, key: &KeyData) -> Option<&Path> {
+        let mut entries = self.matching(name, Marker::None);
+        entries.find(|entry| entry.key.key_data() == key).map(|entry| &*entry.file)
+    }
+
     fn matching<'a, 'n>(
         &'a self,
         name: &'n str,
@@ -196,7 +205,7 @@ impl Entry {
 }
 
 /// Marker, host field and key of a line; None for a comment, and for what OpenSSH would pass over too.
-fn read_line(line: &str) -> Option<(Marker, &str, PublicKey)> {
+pub(crate) fn read_line(line: &str) -> Option<(Marker, &str, PublicKey)> {
     let mut fields = line.split([' ', '\t', '\r']).filter(|field| !field.is_empty());
     let first = fields.next()?;
     let (marker, hosts) = match first {
@@ -211,7 +220,7 @@ fn read_line(line: &str) -> Option<(Marker, &str, PublicKey)> {
 }
 
 /// Whether the host field of a line covers a name, which must be in lower case.
-fn hosts_match(field: &str, name: &str) -> bool {
+pub(crate) fn hosts_match(field: &str, name: &str) -> bool {
     if field.starts_with('|') {
         return hash_matches(field, name).unwrap_or(false);
     }
@@ -261,33 +270,19 @@ pub(crate) fn wildcard_matches(pattern: &str, name: &str) -> bool {
     pattern.get(at..).unwrap_or_default().iter().all(|byte| *byte == b'*')
 }
 
-/// Adds a line for a host's key, and creates the file (and its directory) as OpenSSH would.
-pub(crate) fn remember(file: &Path, host: &str, port: u16, key: &KeyData) -> io::Result<()> {
-    if let Some(directory) = file.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-        create_private_directory(directory)?;
-    }
+/// A line, with its end, that puts a key on record for names that stand for the same host.
+pub(crate) fn line_for(hosts: &str, key: &KeyData) -> io::Result<String> {
     let key = PublicKey::new(key.clone(), "").to_openssh().map_err(io::Error::other)?;
-    let existing = match std::fs::read(file) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(error),
-    };
-    let unfinished = existing.last().is_some_and(|byte| *byte != b'\n');
-    let line = format!("{}{} {}\n", if unfinished { "\n" } else { "" }, spelled(host, port), key.trim_end());
-    // One append of one line: other programs and other connections of ours may be adding theirs.
-    let mut options = std::fs::OpenOptions::new();
-    options.append(true).create(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(file)?.write_all(line.as_bytes())
+    Ok(format!("{hosts} {}\n", key.trim_end()))
 }
 
-fn create_private_directory(directory: &Path) -> io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(directory)
+/// A name as it stands in a line that is not to tell it, with a salt of its own.
+pub(crate) fn hashed(name: &str) -> io::Result<String> {
+    let mut salt = [0; SALT];
+    getrandom::fill(&mut salt).map_err(io::Error::other)?;
+    let mut mac = Hmac::<Sha1>::new_from_slice(&salt).map_err(io::Error::other)?;
+    mac.update(name.as_bytes());
+    Ok(format!("|1|{}|{}", STANDARD.encode(salt), STANDARD.encode(mac.finalize().into_bytes())))
 }
 
 #[cfg(test)]

@@ -174,23 +174,6 @@ fn files_are_read_together_and_an_unreadable_one_is_an_error() {
 }
 
 #[test]
-fn a_remembered_key_is_known_to_openssh_too() {
-    use std::os::unix::fs::PermissionsExt;
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("new/known_hosts");
-    remember(&file, "Example.com", 22, key(KEY_A).key_data()).unwrap();
-    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode(&file), mode(file.parent().unwrap())), (0o600, 0o700));
-    // A last line without its end must not swallow the new one.
-    let text = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(&file, text.trim_end()).unwrap();
-    remember(&file, "example.com", 2222, key(KEY_B).key_data()).unwrap();
-    let text = std::fs::read_to_string(&file).unwrap();
-    assert_eq!(found_by_keygen(&text, "example.com"), [1]);
-    assert_eq!(found_by_keygen(&text, "[example.com]:2222"), [2]);
-}
-
-#[test]
 fn the_name_without_the_port_revokes_and_certifies_too() {
     let text = format!("example.com {KEY_A}\n");
     assert_eq!(verdict(&text, "example.com", 2222), Verdict::Known);

@@ -20,6 +20,7 @@
 //! No other crate of the workspace names russh, and none of its types are in this crate's interface.
 
 mod agent;
+mod algorithms;
 mod auth;
 mod certificate;
 mod cipher;
@@ -33,10 +34,13 @@ mod forward;
 pub mod fuzzing;
 mod hops;
 mod host_key;
+mod host_key_update;
 mod identity;
 mod key_file;
 mod keyring;
 mod known_hosts;
+mod known_hosts_file;
+mod known_hosts_update;
 mod last_keys;
 mod observer;
 mod printable;
@@ -50,9 +54,10 @@ mod target;
 mod tcp;
 mod transfer;
 
+pub use algorithms::{AlgorithmList, AlgorithmRules, NoneLeft};
 pub use certificate::CertificateFault;
 pub use command::{Chunk, Ending};
-pub use connect::{ConnectOptions, connect};
+pub use connect::{ConnectOptions, Recording, connect};
 pub use count::Stats;
 pub use error::{Cause, CommandError, ConnectError, ErrorKind, Step, Typed};
 pub use forward::{ForwardError, Forwarded};

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use russh::client::Handle;
+use russh::keys::PublicKey;
 use russh::{ChannelOpenFailure, ChannelReadHalf, Disconnect};
 use tokio::io::AsyncRead;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -33,12 +34,14 @@ pub struct Session {
     ahead: Mutex<Option<Ahead>>,
     /// What reaching the last host on the way has cost, if it was done for this one.
     before: Stats,
+    /// Has the user's files follow the server's keys.
+    update: Mutex<Option<JoinHandle<()>>>,
     cutter: Cutter,
     /// The connection that carries this one.
-    _hop: Option<Arc<Session>>,
+    hop: Option<Arc<Session>>,
 }
 
-struct Opener {
+pub(crate) struct Opener {
     handle: Handle<Client>,
     shared: Arc<Shared>,
     free: Arc<Semaphore>,
@@ -62,12 +65,15 @@ pub(crate) struct Opened {
 
 impl Session {
     pub(crate) fn new(line: Line, patience: Duration, hop: Option<Reached>) -> Self {
-        let Line { handle, shared, counter, cutter, address } = line;
+        let Line { handle, shared, counter, cutter, address, update } = line;
         let before = hop.as_ref().map_or_else(Stats::default, |hop| hop.cost);
         let hop = hop.map(|hop| hop.session);
         let free = Arc::new(Semaphore::new(MOST_CHANNELS));
         let line = Arc::new(Opener { handle, shared, free, patience });
-        Self { line, counter, address, ahead: Mutex::new(None), before, cutter, _hop: hop }
+        let update =
+            update.map(|(update, announced)| tokio::spawn(update.run(announced, Arc::downgrade(&line))));
+        let (ahead, update) = (Mutex::default(), Mutex::new(update));
+        Self { line, counter, address, ahead, before, update, cutter, hop }
     }
 
     /// Runs a command: one line for the user's login shell, already quoted.
@@ -160,8 +166,26 @@ impl Session {
         self.line.handle.is_closed()
     }
 
+    /// Lets what follows the keys of the server, and of the hosts on the way, come to its end: for two seconds at
+    /// most, and only if there is something to follow.
+    async fn settle(&self) {
+        let mut session = Some(self);
+        while let Some(Self { line, update, hop, .. }) = session {
+            let update = update.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(mut update) = update {
+                let is_over = line.shared.has_announced() && timeout(FAREWELL, &mut update).await.is_ok();
+                if !is_over {
+                    update.abort();
+                    update.await.ok();
+                }
+            }
+            session = hop.as_deref();
+        }
+    }
+
     /// Says goodbye and closes the connection. Commands that still run are cut off.
     pub async fn close(self) {
+        self.settle().await;
         let Self { line, ahead, cutter, .. } = self;
         let ahead = ahead.into_inner().unwrap_or_else(PoisonError::into_inner);
         if let Some(Ahead { opening, .. }) = ahead {
@@ -182,6 +206,11 @@ impl Session {
 }
 
 impl Opener {
+    /// Has the server prove that it has these keys.
+    pub(crate) async fn prove(&self, keys: Vec<PublicKey>) -> Result<(), russh::Error> {
+        self.handle.hostkeys_prove(keys).await
+    }
+
     async fn open(&self) -> Result<Opened, CommandError> {
         let share = Arc::clone(&self.free).acquire_owned().await.map_err(|_| self.gone())?;
         match timeout(self.patience, self.handle.channel_open_session()).await {

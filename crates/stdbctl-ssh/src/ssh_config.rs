@@ -14,14 +14,16 @@ mod settings;
 pub(crate) mod tokens;
 mod words;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use authentication::{Authentication, Method};
 pub use error::ConfigError;
 pub use run::SshConfig;
 
-use crate::connect::ConnectOptions;
+use crate::algorithms::AlgorithmRules;
+use crate::connect::{ConnectOptions, Recording};
 use crate::target::Target;
 
 /// In place of a file: none at all.
@@ -64,6 +66,16 @@ pub struct HostConfig {
     pub family: AddressFamily,
     /// The local address to connect from.
     pub bind_address: Option<String>,
+    /// Whether names of hosts are hashed in lines that are added to the first of the user's files.
+    pub hash_known_hosts: bool,
+    /// Whether the user's files follow a host that changes its keys.
+    pub update_host_keys: UpdateHostKeys,
+    /// Whether keys are on record for a host's address too.
+    pub check_host_ip: bool,
+    /// Which algorithms may be used.
+    pub algorithms: AlgorithmRules,
+    /// The fewest bits that an RSA key may have.
+    pub required_rsa_size: Option<u32>,
 }
 
 /// Which agent is asked for keys.
@@ -100,6 +112,18 @@ pub enum Strictness {
     Yes,
     /// Unknown keys are taken and recorded.
     AcceptNew,
+}
+
+/// `UpdateHostKeys`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum UpdateHostKeys {
+    /// A known host's new keys are added once it has proven to have them, and removed once it has them no more.
+    #[default]
+    Yes,
+    /// The same after a question. As with `ssh HOST COMMAND`, none is asked while commands run: it is not done.
+    Ask,
+    /// It is not done.
+    No,
 }
 
 /// `AddressFamily`.
@@ -143,19 +167,12 @@ impl HostConfig {
         options.keep_alive = self.keep_alive.unwrap_or(options.keep_alive);
         options.address_family = self.family;
         options.bind_address = self.bind_address;
-    }
-}
-
-/// What the configuration says of a destination. `file` takes the place of the usual files; `none` is no file.
-///
-/// # Errors
-/// If the configuration is wrong, or says what cannot be honoured.
-pub async fn resolve(target: &Target, file: Option<&Path>) -> Result<HostConfig, ConfigError> {
-    if file.is_some_and(|file| file.as_os_str() == NO_FILE) {
-        return Ok(HostConfig::default());
-    }
-    match openssh::ask(target, file).await? {
-        Some(config) => Ok(config),
-        None => file::read(target, file),
+        options.recording = Recording {
+            hash_names: self.hash_known_hosts,
+            follow_changes: self.update_host_keys == UpdateHostKeys::Yes,
+            with_address: self.check_host_ip,
+        };
+        options.algorithms = Arc::new(self.algorithms);
+        options.required_rsa_size = self.required_rsa_size.unwrap_or(options.required_rsa_size);
     }
 }

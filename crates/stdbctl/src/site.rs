@@ -250,6 +250,8 @@ fn apply_flags(
     }
     if let Some(file) = &ssh.known_hosts {
         (options.known_hosts, options.global_known_hosts) = (vec![file.clone()], Vec::new());
+        // As with OpenSSH: files of somebody's own are left as they are.
+        options.recording.follow_changes = false;
     }
     options.unknown_key = match configured {
         _ if ssh.accept_new => UnknownKey::AcceptNew,
@@ -410,6 +412,7 @@ mod tests {
         assert_eq!(flagged.connect_timeout.as_secs(), 3);
         assert_eq!(flagged.known_hosts, [PathBuf::from("mine")]);
         assert!(flagged.global_known_hosts.is_empty());
+        assert!(!flagged.recording.follow_changes);
         assert!(matches!(flagged.unknown_key, UnknownKey::AcceptNew));
     }
 

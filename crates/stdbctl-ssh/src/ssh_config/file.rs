@@ -17,15 +17,19 @@ const COLLECTED: [&str; 2] = ["identityfile", "certificatefile"];
 /// Keywords with several values on one line.
 const LISTS: [&str; 2] = ["userknownhostsfile", "globalknownhostsfile"];
 /// Keywords whose values are words.
-const WORDS: [&str; 8] = [
+const WORDS: [&str; 12] = [
     "addressfamily",
     "batchmode",
+    "checkhostip",
+    "hashknownhosts",
     "identitiesonly",
     "kbdinteractiveauthentication",
     "passwordauthentication",
     "proxyusefdpass",
     "pubkeyauthentication",
     "stricthostkeychecking",
+    "updatehostkeys",
+    "verifyhostkeydns",
 ];
 
 /// What the file says, or the usual files if none is named.

@@ -1,12 +1,12 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::super::openssh::ask;
+use super::super::openssh::OpenSsh;
 use super::super::{Agent, Proxy};
 use super::*;
 
 /// Configurations, and hosts to be asked about in each. `DIR` is a directory with some more files.
-const TABLE: [(&str, &[&str]); 20] = [
+const TABLE: [(&str, &[&str]); 22] = [
     ("", &["web1", "WEB1", "10.0.0.1", "::1", "me@web1:2222"]),
     (
         "Host web1\n  HostName 10.0.0.5\n  User deploy\n  Port 2222\n",
@@ -52,6 +52,13 @@ const TABLE: [(&str, &[&str]); 20] = [
     ),
     ("SkeyAuthentication no\nKbdInteractiveAuthentication yes\nNumberOfPasswordPrompts 0\n", &["web1"]),
     ("SendEnv LANG LC_*\nHashKnownHosts yes\nGSSAPIAuthentication yes\nForwardX11 no\nUser a\n", &["web1"]),
+    ("HashKnownHosts Yes\nUpdateHostKeys no\nCheckHostIP yes\nRequiredRSASize 3072\n", &["web1"]),
+    (
+        "UserKnownHostsFile /mine/.ssh/known_hosts /mine/.ssh/known_hosts2\nCiphers aes256-ctr\nMACs hmac-sha2-256\n\
+         KexAlgorithms curve25519-sha256\nHostKeyAlgorithms rsa-sha2-512,ssh-ed25519\n\
+         CASignatureAlgorithms ssh-ed25519\nPubkeyAcceptedAlgorithms ssh-ed25519\n",
+        &["web1"],
+    ),
     ("Include DIR/conf.d/*.conf\nInclude DIR/none\nUser last\n", &["web1", "web2"]),
     ("Host web2\nInclude DIR/conf.d/*.conf\nHost *\nUser last\nMatch all\nPort 77\n", &["web1", "web2"]),
 ];
@@ -89,13 +96,52 @@ async fn own_reading_says_what_ssh_says() {
         std::fs::write(&file, &text).unwrap();
         for host in hosts {
             let target: Target = host.parse().unwrap();
-            let said = ask(&target, Some(&file)).await.unwrap().unwrap();
+            let said = OpenSsh::new("ssh").ask(&target, Some(&file)).await.unwrap().unwrap();
             let mut own = read(&target, Some(&file)).unwrap();
             // ssh always names a user and the machine's files; here they stay open.
             own.global_known_hosts = own.global_known_hosts.or_else(|| said.global_known_hosts.clone());
             own.user = own.user.or_else(|| said.user.clone());
             assert_eq!(own, said, "{host} in\n{text}");
         }
+    }
+}
+
+/// Of lists that add to the usual ones, take away from them or reorder them, what is offered in the end.
+#[tokio::test]
+async fn own_reading_of_algorithms_comes_to_what_ssh_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config");
+    let target: Target = "web1".parse().unwrap();
+    for text in [
+        "HostKeyAlgorithms -ecdsa-*\n",
+        "HostKeyAlgorithms +ssh-rsa\n",
+        "HostKeyAlgorithms ^rsa-sha2-256,ecdsa-*\n",
+        "HostKeyAlgorithms ssh-ed25519-cert-v01@openssh.com,rsa-sha2-512-cert-v01@openssh.com\n",
+        "HostKeyAlgorithms rsa-sha2-512,ssh-ed25519\n",
+        "Ciphers -chacha20*,aes1*\n",
+        "Ciphers ^aes192-ctr\n",
+        "Ciphers +aes128-cbc\n",
+        "MACs -hmac-sha2-512*\n",
+        "MACs ^hmac-sha2-256\nCiphers aes128-ctr,aes256-ctr\n",
+        "KexAlgorithms curve25519-sha256,diffie-hellman-group14-sha256\n",
+        "KexAlgorithms -mlkem*,diffie-hellman-group1?-sha*\n",
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let said = OpenSsh::new("ssh").ask(&target, Some(&file)).await.unwrap().unwrap();
+        let own = read(&target, Some(&file)).unwrap();
+        // ssh has never had the first two; the others count only where they are named, and ssh names all it has.
+        let is_told =
+            |name: &&str| !["group15", "group17", "ecdh", "aes128-gcm"].iter().any(|n| name.contains(n));
+        let names = |config: &HostConfig| {
+            let offered = config.algorithms.offered().unwrap();
+            let texts = [
+                offered.kex.iter().map(AsRef::as_ref).filter(is_told).collect::<Vec<&str>>().join(","),
+                offered.cipher.iter().map(AsRef::as_ref).filter(is_told).collect::<Vec<&str>>().join(","),
+                offered.mac.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join(","),
+            ];
+            (texts, format!("{:?}", config.algorithms.host_keys().unwrap()))
+        };
+        assert_eq!(names(&own), names(&said), "{text}");
     }
 }
 
@@ -115,7 +161,7 @@ async fn own_reading_and_ssh_refuse_the_same() {
     ] {
         std::fs::write(&file, text).unwrap();
         let target = "web1".parse().unwrap();
-        assert!(ask(&target, Some(&file)).await.is_err(), "{text}");
+        assert!(OpenSsh::new("ssh").ask(&target, Some(&file)).await.is_err(), "{text}");
         assert!(read(&target, Some(&file)).is_err(), "{text}");
     }
 }

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OnceCell, Semaphore};
 
-use super::{ConfigError, HostConfig, Proxy, Strictness, resolve};
+use super::openssh::OpenSsh;
+use super::{ConfigError, HostConfig, NO_FILE, Proxy, Strictness, file};
 use crate::connect::ConnectOptions;
 use crate::hops::Hops;
 use crate::route::Route;
@@ -27,6 +28,7 @@ type Boxed<'f, T> = Pin<Box<dyn Future<Output = Result<T, ConfigError>> + Send +
 #[derive(Debug)]
 pub struct SshConfig {
     file: Option<PathBuf>,
+    openssh: OpenSsh,
     resolved: Mutex<HashMap<Target, Arc<OnceCell<HostConfig>>>>,
     asked: Semaphore,
     hops: Hops,
@@ -36,7 +38,7 @@ impl SshConfig {
     /// The configuration of a file in place of the usual ones; `none` is no file. Nothing is read yet.
     pub fn new(file: Option<PathBuf>) -> Self {
         let (resolved, asked) = (Mutex::default(), Semaphore::new(MOST_ASKED));
-        Self { file, resolved, asked, hops: Hops::default() }
+        Self { file, openssh: OpenSsh::new("ssh"), resolved, asked, hops: Hops::default() }
     }
 
     /// How to connect to a host: the defaults, then what is configured, then what `finish` makes of it. Each host
@@ -113,8 +115,19 @@ impl SshConfig {
         };
         let ask = async {
             let _turn = self.asked.acquire().await;
-            resolve(target, self.file.as_deref()).await
+            self.ask(target).await
         };
         cell.get_or_try_init(|| ask).await.cloned()
+    }
+
+    async fn ask(&self, target: &Target) -> Result<HostConfig, ConfigError> {
+        let file = self.file.as_deref();
+        if file.is_some_and(|file| file.as_os_str() == NO_FILE) {
+            return Ok(HostConfig::default());
+        }
+        match self.openssh.ask(target, file).await? {
+            Some(config) => Ok(config),
+            None => file::read(target, file),
+        }
     }
 }

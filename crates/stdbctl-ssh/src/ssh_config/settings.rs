@@ -4,13 +4,27 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::tokens::{Tokens, local_host, local_user};
-use super::{AddressFamily, Agent, Authentication, ConfigError, HostConfig, Proxy, Strictness};
+use super::{
+    AddressFamily, Agent, Authentication, ConfigError, HostConfig, Proxy, Strictness, UpdateHostKeys,
+};
+use crate::algorithms::{AlgorithmList, AlgorithmRules};
 use crate::target::Target;
 
 /// What OpenSSH tries where no `IdentityFile` is named, of any of its versions.
 const USUAL_IDENTITIES: [&str; 7] =
     ["id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk", "id_xmss", "id_dsa"];
 const LISTS: [&str; 2] = ["userknownhostsfile", "globalknownhostsfile"];
+/// What `ssh -G` prints of every host, and what means nothing where it is what `ssh` itself takes.
+const ALWAYS_PRINTED: [&str; 8] = [
+    "userknownhostsfile",
+    "hostkeyalgorithms",
+    "casignaturealgorithms",
+    "kexalgorithms",
+    "ciphers",
+    "macs",
+    "pubkeyacceptedalgorithms",
+    "requiredrsasize",
+];
 /// As in OpenSSH, in seconds. What is added to a time that is no longer cannot overflow.
 const LONGEST_TIME: u64 = 2_147_483_647;
 /// What would be dangerous or useless to pass over, the value that is harmless, and what is wrong with others.
@@ -48,6 +62,15 @@ impl Settings {
 
     pub(super) fn add(&mut self, keyword: &str, value: &str) {
         self.0.push((keyword.to_owned(), value.to_owned()));
+    }
+
+    /// Forgets what `ssh` always takes: an older one does not know all algorithms that are used here.
+    pub(super) fn leave_out(&mut self, usual: &Self) {
+        for keyword in ALWAYS_PRINTED {
+            if self.all(keyword).eq(usual.all(keyword)) {
+                self.0.retain(|(name, _)| name != keyword);
+            }
+        }
     }
 
     /// Whatever else there is, this counts.
@@ -104,6 +127,11 @@ impl Settings {
                 _ => AddressFamily::Any,
             },
             bind_address: self.one("bindaddress").map(str::to_owned),
+            hash_known_hosts: self.is_yes("hashknownhosts"),
+            update_host_keys: self.update_host_keys(),
+            check_host_ip: self.is_yes("checkhostip"),
+            algorithms: self.algorithms(),
+            required_rsa_size: self.one("requiredrsasize").and_then(|bits| bits.parse().ok()),
             port: Some(tokens.port),
             user: Some(tokens.remote_user).filter(|user| !user.is_empty()),
             host_name: Some(tokens.host_name),
@@ -155,6 +183,33 @@ impl Settings {
         matches!(self.one(keyword), Some("yes" | "true"))
     }
 
+    fn algorithms(&self) -> AlgorithmRules {
+        let list = |keyword| self.one(keyword).map(AlgorithmList::new);
+        AlgorithmRules {
+            host_key: list("hostkeyalgorithms"),
+            ca_signature: list("casignaturealgorithms"),
+            kex: list("kexalgorithms"),
+            cipher: list("ciphers"),
+            mac: list("macs"),
+            // Its name until 2021.
+            public_key: list("pubkeyacceptedalgorithms").or_else(|| list("pubkeyacceptedkeytypes")),
+        }
+    }
+
+    /// As in OpenSSH: unless somebody says so, files of somebody's own are left as they are.
+    fn update_host_keys(&self) -> UpdateHostKeys {
+        match self.one("updatehostkeys") {
+            Some("yes" | "true") => UpdateHostKeys::Yes,
+            Some("ask") => UpdateHostKeys::Ask,
+            Some(_) => UpdateHostKeys::No,
+            None => {
+                let are_usual = self.all("userknownhostsfile").all(|name| name == "~/.ssh/known_hosts");
+                let asks_dns = self.one("verifyhostkeydns").is_some_and(|value| value != "no");
+                if are_usual && !asks_dns { UpdateHostKeys::Yes } else { UpdateHostKeys::No }
+            }
+        }
+    }
+
     fn agent(&self, tokens: &Tokens) -> Result<Agent, ConfigError> {
         Ok(match self.first("identityagent") {
             None | Some("SSH_AUTH_SOCK" | "$SSH_AUTH_SOCK" | "") => Agent::Environment,
@@ -201,12 +256,11 @@ fn path(tokens: &Tokens, keyword: &'static str, name: &str) -> Result<PathBuf, C
     tokens.path(name).map_err(|why| ConfigError::Setting { keyword, value: name.to_owned(), why: why.why() })
 }
 
-/// `ssh` looks for these in the home directory of the user database, whatever `HOME` says.
+/// Those of [`ConnectOptions::new`](crate::ConnectOptions::new). What `ssh` takes by itself is not among the
+/// settings: it looks in the home directory of the user database, whatever `HOME` says.
 fn are_usual_known_hosts(files: &[PathBuf]) -> bool {
-    let [first, second] = files else { return false };
-    first.parent() == second.parent()
-        && first.ends_with(".ssh/known_hosts")
-        && second.ends_with(".ssh/known_hosts2")
+    let directory = std::env::home_dir().unwrap_or_default().join(".ssh");
+    files == [directory.join("known_hosts"), directory.join("known_hosts2")]
 }
 
 /// `ssh -G` prints `[192.0.2.1]:22`; only what has colons of its own needs the brackets.
@@ -278,7 +332,10 @@ mod tests {
              identityagent /run/agent sock\nidentityfile /keys/%h_%r\nidentityfile /a b/key\n\
              certificatefile /keys/%n-cert.pub\nglobalknownhostsfile /etc/ssh/known /etc/ssh/known2\n\
              userknownhostsfile /home/ada/kh1 /a b/kh2\nconnecttimeout 7\nproxyjump bob@bastion:2200,second\n\
-             preferredauthentications password\nbatchmode yes\nnumberofpasswordprompts 2\n",
+             preferredauthentications password\nbatchmode yes\nnumberofpasswordprompts 2\n\
+             hashknownhosts yes\nupdatehostkeys ask\ncheckhostip yes\nrequiredrsasize 3072\n\
+             hostkeyalgorithms ssh-ed25519\ncasignaturealgorithms ecdsa-sha2-nistp256\nmacs hmac-sha2-256\n\
+             kexalgorithms curve25519-sha256\nciphers aes256-ctr\npubkeyacceptedalgorithms rsa-sha2-512\n",
         );
         let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
         let expected = HostConfig {
@@ -299,6 +356,18 @@ mod tests {
             keep_alive: Some(Duration::from_secs(33)),
             family: AddressFamily::Inet6,
             bind_address: Some("127.0.0.1".to_owned()),
+            hash_known_hosts: true,
+            update_host_keys: UpdateHostKeys::Ask,
+            check_host_ip: true,
+            algorithms: AlgorithmRules {
+                host_key: Some(AlgorithmList::new("ssh-ed25519")),
+                ca_signature: Some(AlgorithmList::new("ecdsa-sha2-nistp256")),
+                kex: Some(AlgorithmList::new("curve25519-sha256")),
+                cipher: Some(AlgorithmList::new("aes256-ctr")),
+                mac: Some(AlgorithmList::new("hmac-sha2-256")),
+                public_key: Some(AlgorithmList::new("rsa-sha2-512")),
+            },
+            required_rsa_size: Some(3072),
         };
         assert_eq!(config, expected);
     }
@@ -325,11 +394,54 @@ mod tests {
     fn what_openssh_takes_by_itself_counts_as_not_said() {
         let usual: Vec<_> =
             USUAL_IDENTITIES.iter().map(|name| format!("identityfile ~/.ssh/{name}\n")).collect();
-        let config =
-            reads(&(usual.concat() + "userknownhostsfile /root/.ssh/known_hosts /root/.ssh/known_hosts2\n"));
+        let config = reads(&usual.concat());
         assert_eq!((config.identity_files, config.known_hosts), (None, None));
         assert_eq!(reads("").agent, Agent::Environment);
         assert_eq!(reads("identityfile ~/.ssh/id_rsa\n").identity_files.map(|files| files.len()), Some(1));
+    }
+
+    #[test]
+    fn files_of_somebodys_own_are_not_taken_for_the_usual_ones() {
+        let pair =
+            |home: &str| format!("userknownhostsfile {home}/.ssh/known_hosts {home}/.ssh/known_hosts2\n");
+        let usual = Settings::printed(&(pair("/home/ada") + "ciphers a,b\nmacs c\n"));
+        let known_hosts = |text: &str| {
+            let mut settings = Settings::printed(text);
+            settings.leave_out(&usual);
+            settings.host_config(&"web1".parse().unwrap()).unwrap().known_hosts
+        };
+        let home = std::env::home_dir().unwrap().display().to_string();
+        assert_eq!(known_hosts(&pair("/home/ada")), None, "where the user database has the home");
+        assert_eq!(known_hosts(&pair(&home)), None, "where HOME has it");
+        let other = ["/srv/.ssh/known_hosts", "/srv/.ssh/known_hosts2"].map(PathBuf::from).to_vec();
+        assert_eq!(known_hosts(&pair("/srv")), Some(other));
+    }
+
+    #[test]
+    fn what_ssh_always_takes_restricts_nothing() {
+        let usual = Settings::printed("ciphers a,b\nmacs c\nkexalgorithms d\n");
+        let mut settings = Settings::printed("ciphers b\nmacs c\nkexalgorithms d\nuser me\n");
+        settings.leave_out(&usual);
+        let config = settings.host_config(&"web1".parse().unwrap()).unwrap();
+        let cipher = Some(AlgorithmList::new("b"));
+        assert_eq!(config.algorithms, AlgorithmRules { cipher, ..AlgorithmRules::default() });
+        assert_eq!(config.user.as_deref(), Some("me"));
+    }
+
+    #[test]
+    fn host_keys_are_updated_in_the_usual_files_unless_somebody_says_otherwise() {
+        let table = [
+            ("", UpdateHostKeys::Yes),
+            ("userknownhostsfile ~/.ssh/known_hosts\n", UpdateHostKeys::Yes),
+            ("userknownhostsfile /mine\n", UpdateHostKeys::No),
+            ("userknownhostsfile /mine\nupdatehostkeys yes\n", UpdateHostKeys::Yes),
+            ("verifyhostkeydns ask\n", UpdateHostKeys::No),
+            ("updatehostkeys false\n", UpdateHostKeys::No),
+            ("updatehostkeys ask\n", UpdateHostKeys::Ask),
+        ];
+        for (text, expected) in table {
+            assert_eq!(reads(text).update_host_keys, expected, "{text}");
+        }
     }
 
     #[test]

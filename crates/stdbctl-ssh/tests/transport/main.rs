@@ -15,6 +15,7 @@ mod configured;
 mod faults;
 mod forward;
 mod hops;
+mod host_key_update;
 mod host_keys;
 mod logins;
 mod matrix;

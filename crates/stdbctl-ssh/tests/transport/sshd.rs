@@ -107,6 +107,25 @@ impl Sshd {
         stdbctl_ssh::connect(self.options()).await.unwrap()
     }
 
+    /// Starts it anew, at the same port, with host keys of these types. Those that it has not had yet are made.
+    pub(crate) fn change_host_keys(&mut self, host_keys: &[&str]) {
+        for kind in host_keys {
+            let file = self.path(&format!("host_{kind}"));
+            if !file.exists() {
+                generate_key(&file, kind, "");
+            }
+        }
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.write("sshd_config", &configuration(self.directory.path(), host_keys, self.port, ""));
+        self.child = spawn(self.directory.path());
+        assert!(
+            wait_until_listening(&mut self.child, self.port),
+            "sshd does not start again: {}",
+            self.log()
+        );
+    }
+
     /// Ends all connections, but not the sshd.
     pub(crate) fn hang_up(&self) {
         let ours = format!(" {} ", self.child.id());
