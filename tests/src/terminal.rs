@@ -63,6 +63,18 @@ impl Terminal {
         wait_for(text, LIMIT, || self.shown.lock().unwrap().contains(text).then_some(()));
     }
 
+    /// Waits until this has been shown; false if it ended without.
+    ///
+    /// # Panics
+    /// When neither happens in time.
+    pub fn shows_before_its_end(&mut self, text: &str) -> bool {
+        wait_for(text, LIMIT, || {
+            let has_ended = self.script.try_wait().unwrap().is_some();
+            let is_shown = self.shown.lock().unwrap().contains(text);
+            (is_shown || has_ended).then_some(is_shown)
+        })
+    }
+
     /// Presses these keys.
     ///
     /// # Panics

@@ -1,11 +1,12 @@
 //! One configuration, and the verdicts on it.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use stdbctl_tests::deadline::{Finished, finish};
 use stdbctl_tests::lab::line;
 use stdbctl_tests::operator::Run;
+use stdbctl_tests::terminal::Terminal;
 
 use crate::world::World;
 
@@ -21,6 +22,8 @@ pub(crate) struct Cell {
     pub(crate) lines: &'static str,
     verdict: Verdict,
     root: Root,
+    /// What is asked for on a terminal, and what is typed then.
+    pub(crate) typed: Option<(&'static str, &'static str)>,
 }
 
 /// What must come of it. stdbctl's refusals are its exit code and a part of its last line.
@@ -49,12 +52,16 @@ pub(crate) const fn cell(
     lines: &'static str,
     verdict: Verdict,
 ) -> Cell {
-    Cell { name, server, lines, verdict, root: Root::Unasked }
+    Cell { name, server, lines, verdict, root: Root::Unasked, typed: None }
 }
 
 impl Cell {
     pub(crate) const fn by(self, root: Root) -> Self {
         Self { root, ..self }
+    }
+
+    pub(crate) const fn typing(self, question: &'static str, answer: &'static str) -> Self {
+        Self { typed: Some((question, answer)), ..self }
     }
 
     /// The host as `ssh_config` knows it.
@@ -79,7 +86,7 @@ impl Cell {
         if !self.is_verdict(&exec) {
             faults.push("exec");
         }
-        if !self.is_verdict(&deploy) || !has_changed_nothing(&deploy) {
+        if !self.is_verdict(&deploy) || !self.is_no_op(&deploy) {
             faults.push("deploy");
         }
         let Finished { status, stdout, stderr, .. } = ssh;
@@ -110,11 +117,15 @@ impl Cell {
             Root::Password => format!("sudo -S -p '' sh -c '{as_root}'"),
         };
         // The shell gives it the password that sudo asks for.
+        let input = if self.root == Root::Password { "sudo-password" } else { "/dev/null" };
         let mut ssh = Command::new("sh");
-        ssh.args(["-c", "exec ssh \"$@\" <sudo-password", "sh", "-F", "config"]);
+        ssh.args(["-c", &format!("exec ssh \"$@\" <{input}"), "sh", "-F", "config"]);
         ssh.args(world.destination(self).1).arg(command);
         let home = world.operator.home();
         ssh.env_clear().env("HOME", home).env("PATH", std::env::var_os("PATH").unwrap()).current_dir(home);
+        if self.typed.is_some() {
+            ssh.env("SSH_ASKPASS", world.answering(self)).env("SSH_ASKPASS_REQUIRE", "force");
+        }
         finish(&mut ssh, LIMIT)
     }
 
@@ -123,12 +134,25 @@ impl Cell {
             Root::Unasked => (&[], &["true"]),
             _ => (&["--sudo"], &["sh", "-c", r#"test "$(id -u)" = 0"#]),
         };
-        world.operator.run(&line(&[&self.reach(world)], &[&["exec"], as_root, &["--"], command].concat()))
+        self.run(world, &line(&[&self.reach(world)], &[&["exec"], as_root, &["--"], command].concat()))
     }
 
     fn deploy(&self, world: &World) -> Run {
         let wish = world.web.wish_private();
-        world.operator.run(&line(&[&self.reach(world), &wish], &["deploy", "--yes", "--output", "json"]))
+        // What is read by a program asks nobody.
+        let output = if self.typed.is_some() { "human" } else { "json" };
+        self.run(world, &line(&[&self.reach(world), &wish], &["deploy", "--yes", "--output", output]))
+    }
+
+    fn run(&self, world: &World, arguments: &[String]) -> Run {
+        let Some((question, answer)) = self.typed else { return world.operator.run(arguments) };
+        let began = Instant::now();
+        let mut terminal = Terminal::start(&world.operator, arguments);
+        if terminal.shows_before_its_end(question) {
+            terminal.press(&format!("{answer}\r"));
+        }
+        let (code, shown) = terminal.end();
+        Run { code: Some(code), stdout: String::new(), stderr: shown, took: began.elapsed() }
     }
 
     fn reach(&self, world: &World) -> Vec<String> {
@@ -139,17 +163,17 @@ impl Cell {
         }
         reach.into_iter().map(str::to_owned).collect()
     }
-}
 
-/// Whether a deployment that succeeded found everything in place.
-fn has_changed_nothing(deploy: &Run) -> bool {
-    if deploy.code != Some(0) {
-        return true;
+    /// Whether a deployment found everything in place, if it got in.
+    fn is_no_op(&self, deploy: &Run) -> bool {
+        match (deploy.code, self.typed) {
+            (Some(0), Some(_)) => deploy.stderr.contains("nothing to do"),
+            (Some(0), None) => {
+                let finished = deploy.finished();
+                let counts = finished["hosts"].as_object().unwrap().values().next().unwrap();
+                counts["changed"] == 0 && counts["failed"] == 0 && counts["unchanged"].as_u64() > Some(20)
+            }
+            _ => true,
+        }
     }
-    let finished = deploy.finished();
-    let hosts = finished["hosts"].as_object().unwrap();
-    hosts.len() == 1
-        && hosts.values().all(|host| {
-            host["changed"] == 0 && host["failed"] == 0 && host["unchanged"].as_u64().unwrap() > 20
-        })
 }

@@ -7,6 +7,7 @@ use stdbctl_tests::deadline::finish;
 use stdbctl_tests::operator::Operator;
 
 const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const PASSPHRASE: &str = "open 'sesame'";
 /// Who may log in with a certificate.
 const USER: &str = "ubuntu";
 
@@ -21,7 +22,8 @@ pub(crate) fn make(operator: &Operator, address: &str) {
         ("id_rsa", "rsa", "3072"),
     ];
     let authorized: String = accepted.map(|(name, kind, bits)| generate(operator, name, kind, bits)).concat();
-    operator.write("authorized_keys", &authorized);
+    keygen(operator, &["-q", "-t", "ed25519", "-N", PASSPHRASE, "-C", "id_locked", "-f", "id_locked"]);
+    operator.write("authorized_keys", &(authorized + &public(operator, "id_locked")));
     for name in ["stranger", "authority", "id_certified", "id_expired", "id_misnamed"] {
         generate(operator, name, "ed25519", "256");
     }

@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use self::cell::Verdict::{In, OnlySsh, Refused};
 use self::cell::{Cell, Root, Verdict, cell};
-use self::world::World;
+use self::keys::PASSPHRASE;
+use self::world::{PASSWORD, World};
 
 /// Cells tried at a time; each keeps a login on both sides busy.
 const SIDE_BY_SIDE: usize = 4;
@@ -26,7 +27,7 @@ const REVOKED: Verdict = Refused(5, "is revoked");
 
 /// What is tried, at which of the servers in `world`, lines of `ssh_config` for it, and what must come of it. `KEY` and
 /// `KNOWN` stand for an `IdentityFile` and a `UserKnownHostsFile` in `DIR`, where they are made by `keys` and `world`.
-const CELLS: [Cell; 45] = [
+const CELLS: [Cell; 55] = [
     // Keys.
     cell("Ed25519", "keys", "KEY id_ed25519", In),
     cell("ECDSA 256", "keys", "KEY id_ecdsa_256", In),
@@ -41,6 +42,25 @@ const CELLS: [Cell; 45] = [
     cell("a key without its certificate", "user-authority", "KEY id_ed25519", NO_KEY),
     cell("an expired certificate", "user-authority", "KEY id_expired", NO_KEYS),
     cell("a certificate for another principal", "user-authority", "KEY id_misnamed", NO_KEYS),
+    // What is typed.
+    cell("a passphrase", "keys", "KEY id_locked", In).typing("Passphrase of the key", PASSPHRASE),
+    cell(
+        "a wrong passphrase",
+        "keys",
+        "KEY id_locked\nNumberOfPasswordPrompts 1",
+        Refused(4, "refused the login"),
+    )
+    .typing("Passphrase of the key", "guessed"),
+    cell("a passphrase and nobody to type it", "keys", "KEY id_locked", Refused(4, "no key")),
+    cell("a password", "password", "", In).typing("Password of ubuntu on a-password:", PASSWORD),
+    cell("a wrong password", "password", "NumberOfPasswordPrompts 1", Refused(4, "refused the password"))
+        .typing("Password of ubuntu", "guessed"),
+    cell("a password and nobody to type it", "password", "", Refused(4, "refused")),
+    cell("an answer", "interactive", "", In).typing("an-answer asks ubuntu: Password:", PASSWORD),
+    cell("a key and a password", "two-factors", "", In).typing("Password of ubuntu", PASSWORD),
+    cell("a key and no password", "two-factors", "", Refused(4, "refused")),
+    cell("no key and a password", "two-factors", "KEY stranger", Refused(4, "refused"))
+        .typing("Password of ubuntu", PASSWORD),
     // What servers show.
     cell("an ECDSA host key", "own", "KNOWN known_ecdsa", In),
     cell("an RSA host key", "own", "KNOWN known_rsa", In),

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs::Permissions;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use stdbctl_tests::lab::{LabHost, flags, line};
@@ -16,13 +17,16 @@ use crate::keys;
 
 /// Name and port of each sshd on the host, and what its configuration has that others have not. Files of it are in
 /// `DIR`.
-const SERVERS: [(&str, u16, &str); 7] = [
+const SERVERS: [(&str, u16, &str); 10] = [
     ("keys", 2201, ""),
     ("user-authority", 2202, "TrustedUserCAKeys DIR/authority.pub\nAuthorizedKeysFile none"),
     ("certified", 2203, "HostCertificate DIR/certified-cert.pub"),
     ("expired", 2204, "HostCertificate DIR/expired-cert.pub"),
     ("misnamed", 2205, "HostCertificate DIR/misnamed-cert.pub"),
     ("root", 2206, "PermitRootLogin prohibit-password\nAllowUsers root"),
+    ("password", 2207, "AuthenticationMethods password\nPasswordAuthentication yes"),
+    ("interactive", 2208, "AuthenticationMethods keyboard-interactive\nKbdInteractiveAuthentication yes"),
+    ("two-factors", 2209, "AuthenticationMethods publickey,password\nPasswordAuthentication yes"),
     ("behind", BEHIND, ""),
 ];
 /// The first value of a keyword counts, so this comes last.
@@ -35,7 +39,9 @@ const BEHIND: u16 = 2210;
 /// Of the host's own sshd, as the distribution has it.
 const OWN: u16 = 22;
 
-pub(crate) const SUDO_PASSWORD: &str = "it's a \"$(reboot)\" password";
+/// Of the user, who has one for servers that take it.
+pub(crate) const PASSWORD: &str = "it's \"$(reboot)\"";
+const SUDO_PASSWORD: &str = "and; another' $1";
 
 pub(crate) struct World {
     pub(crate) operator: Operator,
@@ -115,7 +121,9 @@ impl World {
             let lines = cell.lines.replace("KEY ", "IdentityFile DIR/");
             let lines = lines.replace("KNOWN ", "UserKnownHostsFile DIR/");
             let key = if lines.contains("IdentityFile") { "" } else { "IdentityFile DIR/id_ed25519" };
-            write!(text, "\nHost {}\n{lines}\n{key}\n{}", cell.host(), self.place(cell.server)).unwrap();
+            let batch = if cell.typed.is_some() { "BatchMode no" } else { "BatchMode yes" };
+            write!(text, "\nHost {}\n{lines}\n{key}\n{batch}\n{}", cell.host(), self.place(cell.server))
+                .unwrap();
         }
         let lab_key = self.web.identity.display();
         write!(
@@ -123,7 +131,7 @@ impl World {
             "\nHost outer\nHostName {outer}\nHost inner inner-by-outer impostor\nHostName {inner}\n\
              Host inner-by-outer\nProxyJump outer\nHost impostor\nUserKnownHostsFile DIR/changed\n\
              Host outer inner inner-by-outer impostor\nIdentityFile {lab_key}\n\
-             Host *\nUser ubuntu\nIdentitiesOnly yes\nIdentityAgent none\nBatchMode yes\nConnectTimeout 20\n\
+             Host *\nUser ubuntu\nIdentitiesOnly yes\nIdentityAgent none\nConnectTimeout 20\n\
              UserKnownHostsFile DIR/known_hosts\nGlobalKnownHostsFile none\n"
         )
         .unwrap();
@@ -160,6 +168,16 @@ impl World {
         (format!("[{host}]:{port}"), flags(&[("-p", &port.to_string())]).into_iter().chain([host]).collect())
     }
 
+    /// The program that gives `ssh` the answer of a cell.
+    pub(crate) fn answering(&self, cell: &Cell) -> PathBuf {
+        let (host, answer) = (cell.host(), cell.typed.unwrap().1);
+        self.operator.write(&format!("{host}.answer"), &format!("{answer}\n"));
+        let program =
+            self.operator.write(&format!("{host}.askpass"), "#!/bin/sh\nexec cat \"${0%askpass}answer\"\n");
+        std::fs::set_permissions(&program, Permissions::from_mode(0o700)).unwrap();
+        program
+    }
+
     fn start_servers(&self) {
         let folder = self.operator.home().join("servers");
         std::fs::create_dir(&folder).unwrap();
@@ -189,13 +207,17 @@ impl World {
         ));
     }
 
-    /// Those for whom root is further away.
+    /// Those for whom root is further away, and passwords.
     fn add_users(&self) {
-        let password = self.operator.home().join("sudo-password");
-        self.web.copy_in(&password, "/root/sudo-password");
-        self.web.sh("set -eu; useradd --create-home --shell /bin/bash careful
-             { printf 'careful:'; cat /root/sudo-password; } | chpasswd; rm /root/sudo-password
-             printf 'careful ALL=(ALL) ALL\nDefaults:careful timestamp_timeout=0\n' >/etc/sudoers.d/matrix");
+        let passwords = format!("ubuntu:{PASSWORD}\ncareful:{SUDO_PASSWORD}\n");
+        self.web.copy_in(&self.operator.write("passwords", &passwords), "/root/passwords");
+        self.web.sh(
+            "set -eu; useradd --create-home --shell /bin/bash careful
+             useradd --create-home --shell /bin/bash seated
+             chpasswd </root/passwords; rm /root/passwords
+             { echo 'careful ALL=(ALL) ALL'; echo 'Defaults:careful timestamp_timeout=0'
+             echo 'seated ALL=(ALL) NOPASSWD:ALL'; echo 'Defaults:seated requiretty'; } >/etc/sudoers.d/matrix",
+        );
     }
 
     /// From now on the second hop takes connections of the first alone, and the server behind it only of the second.
