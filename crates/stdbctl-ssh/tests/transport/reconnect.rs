@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use stdbctl_ssh::{ConnectOptions, ErrorKind, reconnect};
+use stdbctl_ssh::{ConnectOptions, ErrorKind, connect, reconnect};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::configured::{Operator, host};
 use crate::sshd::{DEADLINE, Sshd, generate_key, output_of};
 
 /// A door that hangs up on the first so many, and leads to an sshd then. It counts who comes.
@@ -80,4 +81,18 @@ async fn another_host_key_is_the_end() {
     let error = reconnect(options_at(&sshd, port)).await.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::HostKeyChanged);
     assert_eq!(count.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn behind_a_hop_that_was_lost_a_host_is_reached_again() {
+    let (hop, web) = (Sshd::start_with(&["ed25519"], "AllowTcpForwarding yes\n"), Sshd::start());
+    let operator = Operator::knowing(&[&hop, &web]);
+    operator.configure(&(host("bastion", &hop) + &host("web1", &web) + "ProxyJump bastion\n"));
+    let options = operator.options("web1").await.unwrap();
+    let lost = connect(options.clone()).await.unwrap();
+    hop.hang_up();
+    // Whether this side has noticed or not.
+    let session = reconnect(options).await.unwrap();
+    assert_eq!(output_of(&session, "echo back").await, "back\n");
+    drop(lost);
 }

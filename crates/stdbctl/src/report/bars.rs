@@ -120,7 +120,7 @@ impl Reporter for Bars {
                 self.above(&format!("{LOUD}{host}{LOUD:#}: {CHANGE}connection lost:{CHANGE:#} {cause}"))?;
                 self.say(host, "connecting again");
             }
-            EventKind::Reconnected { host } => self.say(host, "connected again, looking"),
+            EventKind::Reconnected { host } => self.say(host, "looking again"),
             EventKind::Waiting { host, run } => self.say(host, format!("waiting for {run}")),
             EventKind::RunFinished { hosts, stats, .. } => {
                 self.clear();

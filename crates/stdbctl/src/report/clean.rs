@@ -50,7 +50,8 @@ pub(crate) fn event(event: &Event) -> Event {
             hints.iter_mut().for_each(clean);
         }
         EventKind::Warning { message, .. } => clean(message),
-        EventKind::ConnectionLost { cause: text, .. } | EventKind::Waiting { run: text, .. } => clean(text),
+        EventKind::ConnectionLost { cause, .. } => *cause = without_number(&text(cause)).to_owned(),
+        EventKind::Waiting { run, .. } => clean(run),
         // All that is left of the text is the operator's own: hosts' names and tasks' ids.
         _ => {}
     }

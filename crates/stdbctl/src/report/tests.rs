@@ -103,7 +103,10 @@ fn eventful_run() -> Vec<EventKind> {
         started("web1", "packages"),
         started("web1", "unit"),
         started("web2", "unit"),
-        EventKind::ConnectionLost { host: "web1".to_owned(), cause: "reset by peer\x1b[2J".to_owned() },
+        EventKind::ConnectionLost {
+            host: "web1".to_owned(),
+            cause: "reset by peer\x1b[2J (os error 104)".to_owned(),
+        },
         EventKind::Reconnected { host: "web1".to_owned() },
         EventKind::Waiting {
             host: "web1".to_owned(),
