@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use stdbctl_tests::deadline::{finish, wait_for};
-use stdbctl_tests::lab::{LabHost, line};
+use stdbctl_tests::lab::{LabHost, flags, line};
 use stdbctl_tests::operator::{Operator, Run, binary};
 use stdbctl_tests::proxy::{Direction, Proxy};
+use stdbctl_tests::terminal::Terminal;
 
 const MEGABYTE: u64 = 1_000_000;
 const LIMIT: Duration = Duration::from_secs(240);
@@ -72,7 +73,17 @@ fn files_and_directories_as_whom_one_likes() {
     let refused = run(&["push", "a b", "/etc/lab-file"]);
     assert!(refused.stderr.contains("--sudo"), "{refused}");
     assert!(!host.holds("ls -a /etc | grep stdbctl-"), "nothing is left behind");
-    run(&["push", "--sudo", "a b", "/etc/lab-file"]).exited(0);
+    // So far away that what sudo itself takes is none of it.
+    let proxy = Proxy::in_front_of(host.ssh_socket(), Duration::from_millis(400)).unwrap();
+    let far = host.reach_through(&proxy, operator.home());
+    let trips = |arguments: &[&str]| {
+        let before = proxy.counts().round_trips;
+        operator.run(&line(&[&far], arguments)).exited(0);
+        proxy.counts().round_trips - before
+    };
+    let as_user = trips(&["push", "a b", "/tmp/cost"]);
+    let as_root = trips(&["push", "--sudo", "a b", "/etc/lab-file"]);
+    assert_eq!(as_root, as_user, "sudo costs no round trip of its own");
     assert_eq!(host.sh("stat -c '%U %a' /etc/lab-file").trim(), "root 750");
     host.sh("chmod 600 /etc/lab-file; chown ubuntu:daemon /etc/lab-file; echo more >>/etc/lab-file");
     run(&["push", "--sudo", "a b", "/etc/lab-file"]).exited(0);
@@ -106,6 +117,72 @@ fn files_and_directories_as_whom_one_likes() {
     noise(operator.home(), "large", 20 * MEGABYTE);
     run(&["push", "large", "/small/large"]).failed(1, &["room", "/small/large"]);
     assert_eq!(host.sh("ls -A /small"), "");
+}
+
+#[test]
+fn root_with_a_password_pushes_and_pulls_too() {
+    let host = LabHost::up_as("transfer-sudo", &["--image", "sudo-password"]);
+    let operator = Operator::new();
+    let password = host.sudo_password.clone().unwrap();
+    let file = |name: &str, password: &str| {
+        let path = operator.write(name, &format!("{password}\n"));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        flags(&[("--sudo-password-file", path.to_str().unwrap())])
+    };
+    let (right, wrong) = (file("right", &password), file("wrong", "not the password"));
+    let run = |with: &[String], arguments: &[&str]| operator.run(&line(&[&host.reach(), with], arguments));
+    let attempts = |cursor: &str| {
+        let entries = host.journal_since(cursor);
+        entries.into_iter().filter(|entry| entry.contains("incorrect password attempt")).count()
+    };
+
+    operator.write("small", "hello");
+    noise(operator.home(), "big", 9 * MEGABYTE);
+    let cursor = host.journal_cursor();
+    let refused = run(&[], &["push", "--sudo", "small", "/etc/lab-file"]);
+    refused.failed(4, &["sudo wants a password"]);
+    assert!(refused.stderr.contains("--sudo-password-file"), "{refused}");
+    assert_eq!(attempts(&cursor), 0);
+    for name in ["small", "big"] {
+        let cursor = host.journal_cursor();
+        let refused = run(&wrong, &["push", "--sudo", name, "/etc/lab-file"]);
+        refused.failed(4, &["sudo did not accept the password"]);
+        assert!(refused.stderr.contains("nothing was changed"), "{refused}");
+        assert_eq!(attempts(&cursor), 1, "{name}");
+    }
+    run(&wrong, &["pull", "--sudo", "/etc/shadow", "shadow"]).failed(4, &["did not accept the password"]);
+    assert!(!host.holds("ls -a /etc | grep -e lab-file -e stdbctl-"), "nothing is left behind");
+    assert!(!operator.home().join("shadow").exists());
+
+    for name in ["small", "big"] {
+        let place = format!("/root/{name}");
+        run(&right, &["push", "--sudo", name, &place]).exited(0);
+        assert_eq!(host.sh(&format!("stat -c %U {place}")).trim(), "root");
+        run(&right, &["pull", "--sudo", &place, "back"]).exited(0);
+        assert_eq!(sha256(&operator.home().join("back")), sha256(&operator.home().join(name)));
+        fs::remove_file(operator.home().join("back")).unwrap();
+    }
+    let tree = operator.home().join("tree");
+    fs::create_dir_all(tree.join("in")).unwrap();
+    noise(&tree, "in/big", 3 * MEGABYTE);
+    noise(&tree, "small", 1000);
+    for arguments in [["push", "--sudo", "tree", "/root/"], ["pull", "--sudo", "/root/tree", "copy"]] {
+        let run = run(&right, &[&arguments[..], &["-vvv"]].concat());
+        run.exited(0);
+        assert!(!run.stderr.contains(&password), "it was said");
+    }
+    let diff = finish(Command::new("diff").arg("-r").arg(&tree).arg(operator.home().join("copy")), LIMIT);
+    assert!(diff.status.success(), "{}", diff.stdout);
+
+    // Asked once, however many channels there are.
+    let push = line(&[&host.reach()], &["push", "--sudo", "big", "/root/asked"]);
+    let mut terminal = Terminal::start(&operator, &push);
+    terminal.shows("Password of sudo on");
+    terminal.press(&format!("{password}\r"));
+    let (code, shown) = terminal.end();
+    assert_eq!(code, 0, "{shown}");
+    assert!(shown.matches("Password of sudo on").count() == 1 && !shown.contains(&password), "{shown}");
+    assert_eq!(sha256_on(&host, "/root/asked"), sha256(&operator.home().join("big")));
 }
 
 #[test]

@@ -70,4 +70,6 @@ pub use reconnect::reconnect;
 pub use route::Route;
 pub use session::Session;
 pub use target::{DEFAULT_PORT, Target, TargetError};
-pub use transfer::{Progress, TransferError, TransferOptions, Transferred, Watch, pull, push};
+pub use transfer::{
+    AsRoot, Progress, TransferError, TransferInput, TransferOptions, Transferred, Watch, pull, push,
+};

@@ -10,6 +10,7 @@ mod big_push;
 mod blocks;
 mod error;
 mod host;
+mod input;
 mod local;
 mod name;
 mod pace;
@@ -22,9 +23,11 @@ mod tree_pull;
 mod tree_push;
 
 pub use error::TransferError;
+pub use input::{AsRoot, TransferInput};
 pub use progress::{Progress, Watch};
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::session::Session;
 use pace::Pace;
@@ -36,8 +39,8 @@ const SMALL: u64 = 1 << 20;
 /// How to transfer.
 #[derive(Clone, Default)]
 pub struct TransferOptions {
-    /// As root, through sudo.
-    pub sudo: bool,
+    /// As root, with the help of this; otherwise as the login user.
+    pub as_root: Option<Arc<dyn AsRoot>>,
     /// Who is told how far it is.
     pub watch: Option<Watch>,
 }
@@ -98,14 +101,14 @@ pub async fn pull(
 /// The host's side of a transfer.
 struct Side<'a> {
     session: &'a Session,
-    sudo: bool,
+    as_root: Option<&'a dyn AsRoot>,
     meter: Meter,
     pace: Pace,
 }
 
 impl<'a> Side<'a> {
-    fn new(session: &'a Session, options: &TransferOptions) -> Self {
+    fn new(session: &'a Session, options: &'a TransferOptions) -> Self {
         let meter = Meter::new(options.watch.clone());
-        Self { session, sudo: options.sudo, meter, pace: Pace::default() }
+        Self { session, as_root: options.as_root.as_deref(), meter, pace: Pace::default() }
     }
 }

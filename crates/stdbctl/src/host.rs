@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use crate::stdin;
 
 /// How many pieces of output may wait to be read.
-const PIECES: usize = 16;
+pub(crate) const PIECES: usize = 16;
 
 /// What sudo gets if it wants a password.
 pub(crate) type Password = Option<Arc<SudoPassword>>;
@@ -239,7 +239,11 @@ fn not_connected(error: ConnectError) -> HostError {
     HostError { hints, ..failed("cannot connect", error) }
 }
 
-async fn exec<R>(
+/// Runs a line of the login user's shell.
+///
+/// # Errors
+/// If it could not be started: `source` is what the connection says.
+pub(crate) async fn exec<R>(
     session: &Session,
     command: &str,
     stdin: R,

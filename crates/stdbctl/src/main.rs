@@ -21,6 +21,7 @@ mod site;
 mod source;
 mod stdin;
 mod sudo_password;
+mod transfer_root;
 mod typed_line;
 
 use std::process::ExitCode;

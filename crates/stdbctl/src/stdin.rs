@@ -22,11 +22,15 @@ pub(crate) type Reader = Box<dyn AsyncRead + Unpin + Send>;
 /// # Errors
 /// If a file cannot be opened. One that turns out shorter than said is an error when its end is reached.
 pub(crate) async fn reader(input: Input) -> Result<Reader, HostError> {
-    let rest = payloads(input.pieces).await?;
-    Ok(match input.key {
+    Ok(behind(input.key, payloads(input.pieces).await?))
+}
+
+/// The password, if one is wanted, and then the rest; without it nothing.
+pub(crate) fn behind(key: Option<oneshot::Receiver<SecretString>>, rest: Reader) -> Reader {
+    match key {
         Some(key) => Box::new(Locked::Waiting(key, rest)),
         None => rest,
-    })
+    }
 }
 
 async fn payloads(pieces: Vec<Stdin>) -> Result<Reader, HostError> {

@@ -44,7 +44,7 @@ pub enum TransferError {
         /// The host's words.
         said: String,
         /// It was tried as root.
-        sudo: bool,
+        as_root: bool,
     },
     /// The host has no room.
     #[error("the host has no room for {path}: {said}")]
@@ -60,9 +60,9 @@ pub enum TransferError {
     /// What arrived is not what was sent, more than once.
     #[error("{0} does not arrive as it was sent")]
     Damaged(String),
-    /// sudo does not let the user become root.
-    #[error("sudo refused: {0}")]
-    Sudo(String),
+    /// The host did not become root, for this reason of who tried it. Nothing was changed.
+    #[error("cannot become root")]
+    Root(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Another program writes the same file.
     #[error("another stdbctl is writing {}", .0.display())]
     Busy(PathBuf),
@@ -97,7 +97,7 @@ impl TransferError {
     }
 
     /// From how the host's script ended, and its last words.
-    pub(super) fn of_host(path: &str, status: u32, said: &str, sudo: bool) -> Self {
+    pub(super) fn of_host(path: &str, status: u32, said: &str, as_root: bool) -> Self {
         let (path, said) = (printable(path), printable(last_line(said)));
         let says = |words: &str| said.contains(words);
         match status {
@@ -108,7 +108,7 @@ impl TransferError {
             75 => Self::Damaged(path),
             _ if says("No space left") || says("quota exceeded") => Self::NoSpace { path, said },
             _ if says("Permission denied") || says("Operation not permitted") || says("Read-only file") => {
-                Self::Denied { path, said, sudo }
+                Self::Denied { path, said, as_root }
             }
             _ if says("No such file") || says("nonexistent") => Self::NotFound { path, said },
             _ if said.is_empty() => Self::Host { path, said: format!("exit status {status}") },
@@ -120,15 +120,11 @@ impl TransferError {
     pub fn hints(&self) -> Vec<String> {
         let hint = match self {
             Self::Directory(_) => "write a / at its end to put something into it",
-            Self::Denied { sudo: false, .. } => "with --sudo it is done as root",
+            Self::Denied { as_root: false, .. } => "with --sudo it is done as root",
             Self::NoSpace { .. } => {
                 "make room there and run again: what has arrived is kept, and is not sent again"
             }
             Self::Changed(_) => "run again once nothing writes to it; what is the same is not sent again",
-            Self::Sudo(_) => {
-                "log in as root, or give the login user passwordless sudo: `USER ALL=(ALL) NOPASSWD: ALL` in a file \
-                 of its own below /etc/sudoers.d"
-            }
             Self::Busy(_) => "wait until it has ended",
             Self::Lost(_) | Self::Command(CommandError::Gone(_)) => {
                 "run again: what has arrived is not sent again"

@@ -12,10 +12,7 @@ use crate::quote::quote;
 const SCRIPT: &str = include_str!("host.sh");
 /// Every login shell reads it alike, csh included: no newline, and no word that is too long. The script comes in
 /// its arguments, because input would cost a round trip, and because input is for content. Nothing in it is secret.
-const RUN: &str = r#"'s=$(for w; do printf %s "$w"; done | base64 -d); eval "$s"'"#;
-const AS_USER: &str = "sh -c ";
-const AS_ROOT: &str =
-    r#"sh -c 'test "$(id -u)" = 0 && exec sh -c "$0" stdbctl "$@"; exec sudo -n sh -c "$0" stdbctl "$@"' "#;
+const RUN: &str = r#"sh -c 's=$(for w; do printf %s "$w"; done | base64 -d); eval "$s"' stdbctl"#;
 /// Old csh knows no longer words.
 const LONGEST_WORD: usize = 900;
 
@@ -37,7 +34,7 @@ impl<'a> Order<'a> {
         Self { verb, path, key: "", size: 0, mode: 0 }
     }
 
-    fn line(&self, nonce: &str, sudo: bool) -> Result<String, TransferError> {
+    fn line(&self, nonce: &str) -> Result<String, TransferError> {
         let Self { verb, path, key, size, mode } = self;
         let key = if key.is_empty() { nonce } else { key };
         let (path, block) = (quote(path)?, super::blocks::SIZE);
@@ -46,7 +43,7 @@ impl<'a> Order<'a> {
              {SCRIPT}"
         );
         let program = STANDARD.encode(program);
-        let mut line = if sudo { format!("{AS_ROOT}{RUN}") } else { format!("{AS_USER}{RUN} stdbctl") };
+        let mut line = RUN.to_owned();
         let mut rest = program.as_str();
         while !rest.is_empty() {
             let (word, after) = rest.split_at(LONGEST_WORD.min(rest.len()));
@@ -71,14 +68,14 @@ impl Side<'_> {
         H: Future<Output = (Hearing, Result<T, TransferError>)>,
     {
         let nonce = name::nonce();
-        let command = order.line(&nonce, self.sudo)?;
+        let command = order.line(&nonce)?;
         let talk = Talk {
             session: self.session,
             pace: &self.pace,
             command: &command,
             nonce: &nonce,
             path: order.path,
-            sudo: self.sudo,
+            as_root: self.as_root,
         };
         talk.run(say, hear).await
     }

@@ -1,14 +1,11 @@
 //! A command that is told things and answers, both at the same time.
 
-use std::io;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::{Notify, mpsc};
 
 use super::error::TransferError;
+use super::input::{AsRoot, TransferInput};
 use super::pace::Pace;
 use crate::command::{Chunk, Ending};
 use crate::session::Session;
@@ -36,46 +33,12 @@ impl Saying {
     }
 }
 
-/// What is said, as a stream.
-struct Said {
-    pieces: mpsc::Receiver<Vec<u8>>,
-    piece: Vec<u8>,
-    at: usize,
-}
-
-impl AsyncRead for Said {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        while this.at >= this.piece.len() {
-            match ready!(this.pieces.poll_recv(cx)) {
-                Some(piece) => (this.piece, this.at) = (piece, 0),
-                None => return Poll::Ready(Ok(())),
-            }
-        }
-        let rest = this.piece.get(this.at..).unwrap_or_default();
-        let taken = rest.get(..rest.len().min(buffer.remaining())).unwrap_or_default();
-        buffer.put_slice(taken);
-        this.at += taken.len();
-        Poll::Ready(Ok(()))
-    }
-}
-
 /// What a command says, from its marker on.
 pub(super) struct Hearing {
     chunks: mpsc::Receiver<Chunk>,
     piece: Vec<u8>,
     at: usize,
-    words: Arc<Mutex<Words>>,
-}
-
-#[derive(Default)]
-struct Words {
-    stderr: Vec<u8>,
-    begun: bool,
+    words: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Hearing {
@@ -93,9 +56,9 @@ impl Hearing {
 
     fn keep(&self, bytes: &[u8]) {
         let mut words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
-        words.stderr.extend(bytes);
-        let surplus = words.stderr.len().saturating_sub(LAST_WORDS);
-        words.stderr.drain(..surplus);
+        words.extend(bytes);
+        let surplus = words.len().saturating_sub(LAST_WORDS);
+        words.drain(..surplus);
     }
 
     /// Skips what the login shell says for itself. Gives back what the host can do, if it begins at all.
@@ -103,7 +66,6 @@ impl Hearing {
         let mark = [nonce.as_bytes(), b" "].concat();
         while let Some(line) = self.read_until(b'\n').await? {
             if let Some(able) = line.strip_prefix(&*mark) {
-                self.words.lock().unwrap_or_else(PoisonError::into_inner).begun = true;
                 return Ok(Some(able.to_vec()));
             }
         }
@@ -179,7 +141,7 @@ pub(super) struct Talk<'a> {
     pub(super) nonce: &'a str,
     /// What it is about, for messages.
     pub(super) path: &'a str,
-    pub(super) sudo: bool,
+    pub(super) as_root: Option<&'a dyn AsRoot>,
 }
 
 impl Talk<'_> {
@@ -196,14 +158,15 @@ impl Talk<'_> {
     {
         let (speaker, pieces) = mpsc::channel(PIECES);
         let (sender, chunks) = mpsc::channel(PIECES);
-        let words = Arc::new(Mutex::new(Words::default()));
-        let stdin = Said { pieces, piece: Vec::new(), at: 0 };
+        let words = Arc::new(Mutex::new(Vec::new()));
+        let input = TransferInput::new(pieces);
         let over = Notify::new();
         let mut hearing = Hearing { chunks, piece: Vec::new(), at: 0, words: Arc::clone(&words) };
         let heard = async {
             let begun = hearing.begin(self.nonce).await;
             let (hearing, heard) = match begun {
                 Ok(Some(able)) => {
+                    input.has_begun();
                     self.pace.host_packs(able == b"gzip");
                     hear(hearing).await
                 }
@@ -218,7 +181,7 @@ impl Talk<'_> {
             heard
         };
         let ended = async {
-            let ended = self.session.exec(self.command, stdin, sender).await;
+            let ended = self.start(&input, sender).await;
             over.notify_one();
             ended
         };
@@ -249,12 +212,21 @@ impl Talk<'_> {
         }
     }
 
-    fn failure(&self, status: u32, words: &Words) -> TransferError {
-        let text = String::from_utf8_lossy(&words.stderr);
+    async fn start(
+        &self,
+        input: &TransferInput,
+        output: mpsc::Sender<Chunk>,
+    ) -> Result<Ending, TransferError> {
+        let Some(root) = self.as_root else {
+            input.has_begun();
+            return Ok(self.session.exec(self.command, input.open(), output).await?);
+        };
+        root.run(self.session, self.command, input, output).await
+    }
+
+    fn failure(&self, status: u32, words: &[u8]) -> TransferError {
+        let text = String::from_utf8_lossy(words);
         let own = text.rsplit_once(self.nonce).map_or(&*text, |(_, own)| own);
-        if self.sudo && !words.begun {
-            return TransferError::Sudo(crate::printable::printable(own));
-        }
-        TransferError::of_host(self.path, status, own, self.sudo)
+        TransferError::of_host(self.path, status, own, self.as_root.is_some())
     }
 }

@@ -193,7 +193,7 @@ async fn fifty_megabytes_cut_off_at_random_go_on_where_they_were() {
                 heard.notify_one();
             }
         });
-        let options = TransferOptions { sudo: false, watch: Some(watch) };
+        let options = TransferOptions { watch: Some(watch), ..TransferOptions::default() };
         let session = desk.sshd.connect().await;
         let (from, to) = (desk.here("a"), desk.there("up"));
         tokio::select! {
@@ -237,7 +237,7 @@ async fn a_wrong_block_that_has_the_right_size_is_sent_again() {
             heard.notify_one();
         }
     });
-    let options = TransferOptions { sudo: false, watch: Some(watch) };
+    let options = TransferOptions { watch: Some(watch), ..TransferOptions::default() };
     let session = desk.sshd.connect().await;
     let (from, to) = (desk.here("a"), desk.there("up"));
     tokio::select! {
@@ -383,7 +383,7 @@ async fn a_source_that_changes_meanwhile_is_not_put_in_place() {
             fs::write(&path, noise(12 * BLOCK, 3)).unwrap();
         }
     });
-    let options = TransferOptions { sudo: false, watch: Some(watch) };
+    let options = TransferOptions { watch: Some(watch), ..TransferOptions::default() };
     let session = &desk.session;
     let error = push(session, &desk.here("a"), &desk.there("b"), &options).await.unwrap_err();
     assert!(matches!(error, TransferError::Changed(_)), "{error:?}");
@@ -396,7 +396,7 @@ async fn a_source_that_changes_meanwhile_is_not_put_in_place() {
             fs::write(&path, noise(12 * BLOCK - 5, 3)).unwrap();
         }
     });
-    let options = TransferOptions { sudo: false, watch: Some(watch) };
+    let options = TransferOptions { watch: Some(watch), ..TransferOptions::default() };
     let error = pull(session, &desk.there("b"), &desk.here("c"), &options).await.unwrap_err();
     assert!(matches!(error, TransferError::Changed(_)), "{error:?}");
     assert!(!desk.here("c").exists());

@@ -8,7 +8,7 @@ use super::{SiteArgs, SshArgs};
 
 #[derive(Debug, Args)]
 pub(crate) struct PullArgs {
-    /// Read as root, through a sudo that asks for no password
+    /// Read as root, through sudo
     #[arg(long)]
     pub(crate) sudo: bool,
     /// The file or directory on the hosts; a relative path begins in the login user's home

@@ -8,7 +8,7 @@ use super::{SiteArgs, SshArgs};
 
 #[derive(Debug, Args)]
 pub(crate) struct PushArgs {
-    /// Write as root, through a sudo that asks for no password
+    /// Write as root, through sudo
     #[arg(long)]
     pub(crate) sudo: bool,
     /// The file or directory here

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use stdbctl_engine::event::{Counts, RunStats};
 use stdbctl_engine::failure::Failure;
 use stdbctl_engine::host::{HostError, Stats};
-use stdbctl_ssh::{CommandError, ConnectOptions, TransferError, TransferOptions, Transferred};
+use stdbctl_ssh::{AsRoot, CommandError, ConnectOptions, TransferError, TransferOptions, Transferred};
 
 use crate::cli::{SiteArgs, SshArgs};
 use crate::console::{Console, written};
@@ -19,6 +19,7 @@ use crate::exit_code::ExitCode;
 use crate::host::{self, Place};
 use crate::report::transfer::TransferReport;
 use crate::site::{Site, places};
+use crate::transfer_root::TransferRoot;
 
 /// Which way things go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,24 +52,38 @@ enum Fault {
     #[error(transparent)]
     Connect(HostError),
     #[error(transparent)]
-    Transfer(#[from] TransferError),
+    Root(HostError),
+    #[error(transparent)]
+    Transfer(TransferError),
+}
+
+impl From<TransferError> for Fault {
+    fn from(error: TransferError) -> Self {
+        match error {
+            TransferError::Root(source) => match source.downcast() {
+                Ok(error) => Self::Root(*error),
+                Err(source) => Self::Transfer(TransferError::Root(source)),
+            },
+            error => Self::Transfer(error),
+        }
+    }
 }
 
 impl Fault {
     fn kind(self) -> (ExitCode, Vec<String>, String) {
         let cause = in_one_line(&self);
         match self {
-            Self::Connect(error) => {
-                let failure = Failure::Connect(error);
-                (ExitCode::of(&failure), failure.hints(), cause)
-            }
+            Self::Connect(error) => of_failure(&Failure::Connect(error), cause),
+            Self::Root(error) => of_failure(&Failure::Root(error), cause),
             Self::Transfer(error) => {
-                let hints = error.hints();
-                let is_connection = is_lost(&error) || matches!(error, TransferError::Sudo(_));
-                (if is_connection { ExitCode::Connect } else { ExitCode::Failed }, hints, cause)
+                (if is_lost(&error) { ExitCode::Connect } else { ExitCode::Failed }, error.hints(), cause)
             }
         }
     }
+}
+
+fn of_failure(failure: &Failure, cause: String) -> (ExitCode, Vec<String>, String) {
+    (ExitCode::of(failure), failure.hints(), cause)
 }
 
 fn is_lost(error: &TransferError) -> bool {
@@ -90,16 +105,12 @@ pub(super) async fn run(
     ssh: &SshArgs,
     console: &Console,
 ) -> Result<ExitCode, CliError> {
-    if order.sudo && ssh.sudo_password_file.is_some() {
-        return Err(CliError::usage(format!("`{} --sudo` gives sudo no password", order.way.verb()))
-            .hint("use it where sudo asks for none, or transfer as the login user and move it with `stdbctl exec --sudo`"));
-    }
     let site = Site::load(site, None)?;
     let names: Vec<_> = site.hosts.iter().map(|host| host.name.clone()).collect();
     let mut hosts = Vec::new();
     for (host, place) in places(&site, ssh, &[], console).await? {
         match place {
-            Place::Remote(options, _) => hosts.push((host, *options)),
+            Place::Remote(options, password) => hosts.push((host, *options, password)),
             Place::Local(_) => return Err(CliError::usage("this machine is here already: use cp")),
         }
     }
@@ -107,7 +118,10 @@ pub(super) async fn run(
     let mut report = TransferReport::new(console);
     report.started(order.way.verb(), &names);
     let report = Arc::new(Mutex::new(report));
-    let parts = hosts.into_iter().map(|(host, options)| part(host, options, &order, names.len(), &report));
+    let parts = hosts.into_iter().map(|(host, options, password)| {
+        let root = order.sudo.then(|| Arc::new(TransferRoot::new(host.clone(), password)) as Arc<dyn AsRoot>);
+        part(host, Connecting { options, root }, &order, names.len(), &report)
+    });
     let parts = join_all(parts).await;
 
     let mut stats = RunStats { seconds: started.elapsed().as_secs_f64(), ..RunStats::default() };
@@ -133,9 +147,16 @@ fn lock(report: &Report) -> MutexGuard<'_, TransferReport> {
     report.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn part(host: String, options: ConnectOptions, order: &Order, hosts: usize, report: &Report) -> Part {
+/// How to reach a host, and who becomes root there: the same on a second connection.
+#[derive(Clone)]
+struct Connecting {
+    options: ConnectOptions,
+    root: Option<Arc<dyn AsRoot>>,
+}
+
+async fn part(host: String, to: Connecting, order: &Order, hosts: usize, report: &Report) -> Part {
     let mut stats = Stats::default();
-    let result = attempts(&host, options, order, hosts, report, &mut stats).await;
+    let result = attempts(&host, to, order, hosts, report, &mut stats).await;
     match &result {
         Ok(done) => lock(report).finished(&host, done),
         Err(fault) => lock(report).failed(&host, &in_one_line(fault)),
@@ -146,16 +167,16 @@ async fn part(host: String, options: ConnectOptions, order: &Order, hosts: usize
 /// A connection that is lost is made anew once, and the transfer goes on from what has arrived.
 async fn attempts(
     host: &str,
-    options: ConnectOptions,
+    to: Connecting,
     order: &Order,
     hosts: usize,
     report: &Report,
     stats: &mut Stats,
 ) -> Result<Transferred, Fault> {
-    match attempt(host, options.clone(), order, hosts, report, stats).await {
+    match attempt(host, to.clone(), order, hosts, report, stats).await {
         Err(Fault::Transfer(error)) if is_lost(&error) => {
             lock(report).going_on(host, &in_one_line(&error));
-            attempt(host, options, order, hosts, report, stats).await
+            attempt(host, to, order, hosts, report, stats).await
         }
         result => result,
     }
@@ -163,17 +184,17 @@ async fn attempts(
 
 async fn attempt(
     host: &str,
-    options: ConnectOptions,
+    to: Connecting,
     order: &Order,
     hosts: usize,
     report: &Report,
     stats: &mut Stats,
 ) -> Result<Transferred, Fault> {
-    let session = host::open(options).await.map_err(Fault::Connect)?;
+    let session = host::open(to.options).await.map_err(Fault::Connect)?;
     let (shown, name) = (Arc::clone(report), host.to_owned());
     let began = Instant::now();
     let watch = Arc::new(move |progress| lock(&shown).progress(&name, progress, began.elapsed()));
-    let options = TransferOptions { sudo: order.sudo, watch: Some(watch) };
+    let options = TransferOptions { as_root: to.root, watch: Some(watch) };
     let result = match order.way {
         Way::Push => stdbctl_ssh::push(&session, &order.local, &order.remote, &options).await,
         Way::Pull => match place(host, &order.local, hosts) {
@@ -258,12 +279,11 @@ mod tests {
     fn what_failed_has_its_exit_code() {
         let table = [
             (TransferError::Lost("gone".to_owned()), 4),
-            (TransferError::Sudo("no".to_owned()), 4),
+            (TransferError::Root(Box::new(HostError::new("sudo refused"))), 4),
             (TransferError::Changed("a".to_owned()), 1),
         ];
         for (error, number) in table {
-            let part =
-                Part { host: "a".to_owned(), result: Err(Fault::Transfer(error)), stats: Stats::default() };
+            let part = Part { host: "a".to_owned(), result: Err(error.into()), stats: Stats::default() };
             assert_eq!(super::error(vec![part]).unwrap().kind.number(), number);
         }
     }
