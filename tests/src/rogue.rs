@@ -79,6 +79,11 @@ impl Visit {
         self.wire.agree(&self.host_key, &version)
     }
 
+    /// The host key as SSH writes it.
+    pub fn host_key(&self) -> Vec<u8> {
+        wire::public_key(&self.host_key)
+    }
+
     /// All up to the client's being let in, whoever it is.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use russh::keys::Algorithm;
+use russh::keys::{Algorithm, HashAlg};
 use russh::{Preferred, cipher, kex, mac};
 
 use crate::known_hosts::wildcard_matches;
@@ -163,6 +163,31 @@ impl AlgorithmRules {
         Ok(HostKeys { plain, certified, is_ordered })
     }
 
+    /// Whether a key of the user's may be offered.
+    pub(crate) fn allows_user_key(&self, algorithm: &Algorithm, is_certified: bool) -> bool {
+        if matches!(algorithm, Algorithm::Rsa { .. }) {
+            return self.user_key_hash(HashAlg::Sha512, is_certified).is_some();
+        }
+        self.allows_signing(algorithm, is_certified)
+    }
+
+    /// With which hash an RSA key of the user's signs, if the server would rather have this one.
+    pub(crate) fn user_key_hash(&self, best: HashAlg, is_certified: bool) -> Option<HashAlg> {
+        let hashes = [best, HashAlg::Sha512, HashAlg::Sha256];
+        let allows =
+            |hash: &HashAlg| self.allows_signing(&Algorithm::Rsa { hash: Some(*hash) }, is_certified);
+        hashes.into_iter().find(allows)
+    }
+
+    fn allows_signing(&self, algorithm: &Algorithm, is_certified: bool) -> bool {
+        let Some(list) = &self.public_key else { return true };
+        if is_certified {
+            list.allows(&algorithm.to_certificate_type())
+        } else {
+            list.allows(algorithm.as_ref())
+        }
+    }
+
     /// Whether a host key of this type may be used.
     pub(crate) fn allows_host_key(&self, algorithm: &Algorithm) -> bool {
         let Some(list) = &self.host_key else { return true };
@@ -297,6 +322,21 @@ mod tests {
         // SHA-1 does not come back.
         assert_eq!(plain("+ssh-rsa").len(), 6);
         assert_eq!(host_keys_of("ssh-rsa").unwrap_err(), NoneLeft("HostKeyAlgorithms"));
+    }
+
+    #[test]
+    fn keys_of_the_user_sign_with_what_is_listed() {
+        let rules = |text: &str| with(|rules, list| rules.public_key = Some(list), text);
+        let rsa = Algorithm::Rsa { hash: None };
+        assert!(AlgorithmRules::default().allows_user_key(&rsa, false));
+        assert!(rules("ssh-ed25519").allows_user_key(&Algorithm::Ed25519, false));
+        assert!(!rules("ssh-ed25519").allows_user_key(&Algorithm::Ed25519, true));
+        assert!(!rules("ssh-ed25519,ssh-rsa").allows_user_key(&rsa, false));
+        assert!(rules("-ssh-ed25519").allows_user_key(&Algorithm::Ed25519, true));
+        let of_256 = rules("rsa-sha2-256,rsa-sha2-512-cert-v01@openssh.com");
+        assert_eq!(of_256.user_key_hash(HashAlg::Sha512, false), Some(HashAlg::Sha256));
+        assert_eq!(of_256.user_key_hash(HashAlg::Sha256, true), Some(HashAlg::Sha512));
+        assert_eq!(rules("ssh-rsa").user_key_hash(HashAlg::Sha512, false), None);
     }
 
     #[test]

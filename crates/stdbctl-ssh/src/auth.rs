@@ -208,17 +208,24 @@ impl<'a> Login<'a> {
 
     /// With which hash an RSA key signs: never SHA-1.
     async fn hash_for(&self, identity: &Identity) -> Result<Option<HashAlg>, Answer> {
+        let (rules, is_certified) = (&self.options.algorithms, identity.certificate.is_some());
+        let not_listed =
+            || Answer::Skipped(format!("{}: PubkeyAcceptedAlgorithms does not list its type", identity.name));
         if !identity.key.key_data().is_rsa() {
-            return Ok(None);
+            // A file with a passphrase has told its type only now.
+            let is_allowed = rules.allows_user_key(&identity.key.algorithm(), is_certified);
+            return if is_allowed { Ok(None) } else { Err(not_listed()) };
         }
-        match self.handle.best_supported_rsa_hash().await {
-            Ok(Some(Some(hash))) => Ok(Some(hash)),
-            Ok(None) => Ok(Some(HashAlg::Sha512)),
+        let best = match self.handle.best_supported_rsa_hash().await {
+            Ok(Some(Some(hash))) => hash,
+            Ok(None) => HashAlg::Sha512,
             Ok(Some(None)) => {
-                Err(Answer::Skipped(format!("{}: the server takes RSA keys only with SHA-1", identity.name)))
+                let why = "the server takes RSA keys only with SHA-1";
+                return Err(Answer::Skipped(format!("{}: {why}", identity.name)));
             }
-            Err(_) => Err(Answer::Gone),
-        }
+            Err(_) => return Err(Answer::Gone),
+        };
+        rules.user_key_hash(best, is_certified).map(Some).ok_or_else(not_listed)
     }
 
     fn read(&self, result: AuthResult) -> Answer {

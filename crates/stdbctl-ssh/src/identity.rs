@@ -325,6 +325,11 @@ impl Gathering<'_> {
         }
         let kind = if certificate.is_some() { " certificate" } else { "" };
         let name = name(from, kind, key);
+        if !self.options.algorithms.allows_user_key(&key.algorithm(), certificate.is_some()) {
+            let why = "is of a type that PubkeyAcceptedAlgorithms does not list";
+            self.identities.skipped.push(format!("{name} {why}"));
+            return;
+        }
         let doubt = certificate
             .as_ref()
             .and_then(|certificate| doubt_certificate(certificate, self.user, self.now))
