@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::sshd::{Sshd, generate_key, keygen, output_of};
 use stdbctl_ssh::{
-    CertificateFault, ConnectError, ConnectOptions, ErrorKind, HostKeyError, UnknownKey, connect,
+    AlgorithmList, AlgorithmRules, CertificateFault, ConnectError, ConnectOptions, ErrorKind, HostKeyError,
+    UnknownKey, connect,
 };
 
 async fn refusal(options: ConnectOptions) -> ConnectError {
@@ -218,4 +219,37 @@ async fn a_key_on_record_stays_good_when_its_certificate_has_expired() {
     let revoked = format!("@revoked * {}", sshd.public_key("host_ed25519"));
     sshd.write("known_hosts", &(authority + &of_host("host_ed25519") + &revoked));
     assert_eq!(refusal(sshd.options()).await.kind(), ErrorKind::HostKeyRevoked);
+}
+
+#[tokio::test]
+async fn rules_about_rsa_keys_and_signatures_of_authorities_are_kept() {
+    let rsa = Sshd::start_with(&["rsa"], "");
+    let mut options = rsa.options();
+    options.required_rsa_size = 8192;
+    let error = refusal(options).await;
+    assert!(error.to_string().contains("RequiredRSASize wants 8192"), "{error}");
+
+    let sshd = certified(&["-n", "127.0.0.1", "-V", "-1h:+1h"]);
+    let with = |list: &str| {
+        let ca_signature = Some(AlgorithmList::new(list));
+        let mut options = sshd.options();
+        options.algorithms = Arc::new(AlgorithmRules { ca_signature, ..AlgorithmRules::default() });
+        options
+    };
+    connect(with("ssh-ed25519")).await.unwrap().close().await;
+    let algorithm = "ssh-ed25519".to_owned();
+    let fault = fault(refusal(with("ecdsa-sha2-nistp256,rsa-sha2-512")).await);
+    assert_eq!(fault, CertificateFault::SignatureAlgorithm { algorithm });
+}
+
+#[tokio::test]
+async fn a_list_without_anything_of_use_is_named() {
+    let sshd = Sshd::start();
+    let mut options = sshd.options();
+    let kex = Some(AlgorithmList::new("diffie-hellman-group1-sha1"));
+    options.algorithms = Arc::new(AlgorithmRules { kex, ..AlgorithmRules::default() });
+    let error = refusal(options).await;
+    assert_eq!(error.kind(), ErrorKind::KeyExchange);
+    assert!(error.to_string().contains("`KexAlgorithms`"), "{error}");
+    assert!(error.hints()[0].contains("curve25519-sha256"), "{:?}", error.hints());
 }

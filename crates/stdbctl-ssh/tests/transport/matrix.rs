@@ -52,7 +52,7 @@ impl World {
 }
 
 /// A name, lines for `Host web1` (which is behind them), and whether that gets in.
-const CELLS: [(&str, &str, bool); 36] = [
+const CELLS: [(&str, &str, bool); 43] = [
     ("a key", "WEB\nIdentityFile KEYS/id_ed25519", true),
     ("a missing key and one", "WEB\nIdentityFile KEYS/missing\nIdentityFile KEYS/id_ed25519", true),
     ("another key", "WEB\nIdentityFile KEYS/stranger", false),
@@ -116,6 +116,25 @@ const CELLS: [(&str, &str, bool); 36] = [
     ("a hop", "WEB\nIdentityFile KEYS/id_ed25519\nProxyJump hop", true),
     ("an unknown hop", "WEB\nIdentityFile KEYS/id_ed25519\nProxyJump unknown", false),
     ("a command", "WEB\nIdentityFile KEYS/id_ed25519\nProxyCommand ssh -F DIR/config -W %h:%p hop", true),
+    ("a cipher", "WEB\nIdentityFile KEYS/id_ed25519\nCiphers aes256-ctr", true),
+    ("a cipher that is not used any more", "WEB\nIdentityFile KEYS/id_ed25519\nCiphers aes128-cbc", false),
+    ("a key exchange", "WEB\nIdentityFile KEYS/id_ed25519\nKexAlgorithms ecdh-sha2-nistp256", true),
+    ("MACs that no cipher needs", "WEB\nIdentityFile KEYS/id_ed25519\nMACs umac-128@openssh.com", true),
+    (
+        "a type of host key that the server lacks",
+        "WEB\nIdentityFile KEYS/id_ed25519\nHostKeyAlgorithms ecdsa-sha2-nistp256",
+        false,
+    ),
+    (
+        "a key of a type that is not listed",
+        "WEB\nIdentityFile KEYS/id_ed25519\nPubkeyAcceptedAlgorithms ecdsa-sha2-nistp256",
+        false,
+    ),
+    (
+        "an RSA certificate with one hash",
+        "WEB\nIdentityFile KEYS/good_rsa\nPubkeyAcceptedAlgorithms rsa-sha2-256-cert-v01@openssh.com",
+        true,
+    ),
     ("a command that fails", "WEB\nIdentityFile KEYS/id_ed25519\nProxyCommand false", false),
 ];
 

@@ -17,6 +17,8 @@ async fn distant(sshd: &Sshd) -> (Proxy, Session) {
     let known = std::fs::read_to_string(sshd.path("known_hosts")).unwrap();
     sshd.write("known_hosts", &known.replace(&sshd.port.to_string(), &proxy.port.to_string()));
     options.target.port = Some(proxy.port);
+    // The server lists its keys, and all are on record.
+    options.recording.follow_changes = true;
     let session = connect(options).await.unwrap();
     (proxy, session)
 }
