@@ -106,10 +106,11 @@ impl HostKeyUpdate {
 
     fn compare(&self, keys: &[KeyData]) -> Result<Changes, String> {
         let mut contents = Vec::new();
-        for file in &self.files {
+        for (index, file) in self.files.iter().enumerate() {
             match std::fs::read(file) {
                 Ok(content) => contents.push(content),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                // New keys would have nowhere to go without the first.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && index > 0 => {}
                 Err(error) => return Err(format!("{}: {error}", file.display())),
             }
         }
