@@ -122,7 +122,7 @@ impl TransferReport {
         {
             if bar.length() != Some(total) {
                 bar.set_length(total);
-                bar.set_style(style("{spinner} {prefix}  [{bar:20}] {wide_msg}").progress_chars("=> "));
+                bar.set_style(style("{spinner} {prefix}  [{bar:10}] {wide_msg}").progress_chars("=> "));
             }
             bar.set_position(done);
             bar.set_message(activity(progress, took));
@@ -255,11 +255,11 @@ impl Drop for TransferReport {
     }
 }
 
-/// `31 %, 62.0 MB of 200.0 MB, 41.2 MB/s, 4 s left`.
+/// `31 %, 41.2 MB/s, 4 s left, 62.0 MB of 200.0 MB`: what a narrow terminal cuts off is what matters least.
 fn activity(progress: Progress, took: Duration) -> String {
     let Progress { done, total, kept, .. } = progress;
     let percent = done.saturating_mul(100) / total.max(1);
-    let mut parts = vec![format!("{percent} %"), format!("{} of {}", size(done), size(total))];
+    let mut parts = vec![format!("{percent} %")];
     if let Some(rate) = rate(done.saturating_sub(kept), took) {
         parts.push(format!("{}/s", size(rate)));
         if let Some(left) = total.saturating_sub(done).checked_div(rate).filter(|_| done < total) {
@@ -268,6 +268,7 @@ fn activity(progress: Progress, took: Duration) -> String {
             parts.push(format!("{left} left"));
         }
     }
+    parts.push(format!("{} of {}", size(done), size(total)));
     parts.join(", ")
 }
 
@@ -340,9 +341,9 @@ mod tests {
             Progress { done: 62_000_000, total: 200_000_000, kept: 20_000_000, crossed: 42_000_000 };
         let told = |milliseconds| activity(progress, Duration::from_millis(milliseconds));
         assert_eq!(told(100), "31 %, 62.0 MB of 200.0 MB");
-        assert_eq!(told(2000), "31 %, 62.0 MB of 200.0 MB, 21.0 MB/s, 7.0 s left");
+        assert_eq!(told(2000), "31 %, 21.0 MB/s, 7.0 s left, 62.0 MB of 200.0 MB");
         let done = Progress { done: 5, total: 5, kept: 5, crossed: 0 };
-        assert_eq!(activity(done, Duration::from_secs(1)), "100 %, 5 bytes of 5 bytes, 0 bytes/s");
+        assert_eq!(activity(done, Duration::from_secs(1)), "100 %, 0 bytes/s, 5 bytes of 5 bytes");
         assert_eq!(activity(Progress::default(), Duration::ZERO), "0 %, 0 bytes of 0 bytes");
     }
 
