@@ -27,7 +27,7 @@ use crate::printable::printable;
 use crate::route::{Route, Way};
 use crate::session::Session;
 use crate::ssh_config::tokens::{Tokens, local_host, local_user};
-use crate::ssh_config::{AddressFamily, Authentication, Method};
+use crate::ssh_config::{AddressFamily, Authentication, Method, Origin};
 use crate::target::Target;
 
 /// What a command may have sent that has not been taken yet. Sixteen MiB fill a fast line over a long distance.
@@ -100,6 +100,8 @@ pub struct ConnectOptions {
     pub retries: u32,
     /// What is shared with other connections.
     pub hops: Hops,
+    /// Who has read the configuration that the rest is from; of no other consequence.
+    pub configuration: Origin,
     /// Who is told what happens on the way. Hosts on the way have observers of their own.
     pub observer: Observer,
 }
@@ -148,6 +150,7 @@ impl ConnectOptions {
             route: Route::Direct,
             retries: 5,
             hops: Hops::default(),
+            configuration: Origin::default(),
             observer: Observer::default(),
         }
     }

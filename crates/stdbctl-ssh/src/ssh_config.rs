@@ -32,6 +32,8 @@ const NO_FILE: &str = "none";
 /// What holds for one destination. Fields without a value are those that nothing was said of.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostConfig {
+    /// Who has said all that.
+    pub origin: Origin,
     /// The name or address to connect to.
     pub host_name: Option<String>,
     /// The TCP port.
@@ -76,6 +78,18 @@ pub struct HostConfig {
     pub algorithms: AlgorithmRules,
     /// The fewest bits that an RSA key may have.
     pub required_rsa_size: Option<u32>,
+}
+
+/// Who has read the configuration.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody: there is none, or it is not to be read.
+    #[default]
+    Nowhere,
+    /// `ssh` itself, with `ssh -G`.
+    OpenSsh,
+    /// Nobody but this crate: there is no `ssh` that could be asked.
+    File,
 }
 
 /// Which agent is asked for keys.
@@ -161,6 +175,7 @@ impl HostConfig {
         if let Some(files) = self.global_known_hosts {
             options.global_known_hosts = files;
         }
+        options.configuration = self.origin;
         options.authentication = self.authentication;
         options.host_key_alias = self.host_key_alias;
         options.connect_timeout = self.connect_timeout.unwrap_or(options.connect_timeout);

@@ -1,6 +1,7 @@
 //! The command line. Doc comments here are the help texts.
 
 mod db;
+mod doctor;
 mod identity;
 mod init;
 mod publish;
@@ -20,6 +21,7 @@ pub(crate) use db::{
     DbArgs, DbCallArgs, DbDeleteArgs, DbListArgs, DbLogsArgs, DbPruneArgs, DbRenameArgs, DbSqlArgs, DbVerb,
     OneArgs,
 };
+pub(crate) use doctor::{DoctorArgs, DoctorSshArgs, DoctorVerb};
 pub(crate) use identity::IdentityArgs;
 pub(crate) use init::{InitArgs, Starter};
 pub(crate) use publish::{CheckArgs, ConsentArgs, PublishArgs, RollbackArgs};
@@ -89,6 +91,8 @@ pub(crate) enum Verb {
     /// Every host has one identity that owns what stdbctl publishes. Its token is signed on the host with the
     /// server's own key and never leaves it. Without --repair or --adopt nothing is changed.
     Identity(IdentityArgs),
+    /// Find out why a host cannot be reached, and what to do about it
+    Doctor(DoctorArgs),
     /// Have a host's whole SpacetimeDB on a port of this machine, until Ctrl-C
     ///
     /// Carries every connection to 127.0.0.1:PORT here over SSH to SpacetimeDB on the host, past nginx: what is

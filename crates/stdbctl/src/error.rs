@@ -185,7 +185,8 @@ pub(crate) fn is_host_key_refusal(error: &HostError) -> bool {
     })
 }
 
-fn connect_error(error: &HostError) -> Option<&ConnectError> {
+/// The transport's own error, if there is one behind it.
+pub(crate) fn connect_error(error: &HostError) -> Option<&ConnectError> {
     error.source.as_ref()?.downcast_ref()
 }
 

@@ -138,9 +138,9 @@ impl SshHost {
 }
 
 /// The login user's shell at the other end of a connection.
-struct Shell<'a> {
-    host: &'a str,
-    session: Arc<Session>,
+pub(crate) struct Shell<'a> {
+    pub(crate) host: &'a str,
+    pub(crate) session: Arc<Session>,
 }
 
 impl Login for Shell<'_> {

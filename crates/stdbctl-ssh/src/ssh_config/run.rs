@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OnceCell, Semaphore};
 
 use super::openssh::OpenSsh;
-use super::{ConfigError, HostConfig, NO_FILE, Proxy, Strictness, file};
+use super::{ConfigError, HostConfig, NO_FILE, Origin, Proxy, Strictness, file};
 use crate::connect::ConnectOptions;
 use crate::hops::Hops;
 use crate::route::Route;
@@ -126,8 +126,8 @@ impl SshConfig {
             return Ok(HostConfig::default());
         }
         match self.openssh.ask(target, file).await? {
-            Some(config) => Ok(config),
-            None => file::read(target, file),
+            Some(config) => Ok(HostConfig { origin: Origin::OpenSsh, ..config }),
+            None => Ok(HostConfig { origin: Origin::File, ..file::read(target, file)? }),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::tokens::{Tokens, local_host, local_user};
 use super::{
-    AddressFamily, Agent, Authentication, ConfigError, HostConfig, Proxy, Strictness, UpdateHostKeys,
+    AddressFamily, Agent, Authentication, ConfigError, HostConfig, Origin, Proxy, Strictness, UpdateHostKeys,
 };
 use crate::algorithms::{AlgorithmList, AlgorithmRules};
 use crate::target::Target;
@@ -109,6 +109,7 @@ impl Settings {
             Some(known_hosts).filter(|files| self.has("userknownhostsfile") && !are_usual_known_hosts(files));
         let global = self.paths("globalknownhostsfile", "GlobalKnownHostsFile", &tokens)?;
         Ok(HostConfig {
+            origin: Origin::default(),
             identity_files,
             known_hosts,
             global_known_hosts: Some(global).filter(|_| self.has("globalknownhostsfile")),
@@ -339,6 +340,7 @@ mod tests {
         );
         let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
         let expected = HostConfig {
+            origin: Origin::default(),
             host_name: Some("10.0.0.5".to_owned()),
             port: Some(2222),
             user: Some("deploy".to_owned()),

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use stdbctl_ssh::ssh_config::Origin;
 use stdbctl_ssh::{
     Answer, ConnectOptions, Observation, Observer, Route, Stats, Trusted, UnknownKey, connect,
 };
@@ -162,6 +163,7 @@ async fn a_hop_has_an_observer_of_its_own() {
     let operator = Operator::knowing(&[&hop, &web]);
     operator.configure(&(host("bastion", &hop) + &host("web1", &web) + "ProxyJump bastion\n"));
     let mut options = operator.options("web1").await.unwrap();
+    assert_eq!(options.configuration, Origin::OpenSsh);
     let at_the_end = Seen::on(&mut options);
     let Route::Through(bastion) = &mut options.route else { panic!("{:?}", options.route) };
     let on_the_way = Seen::on(bastion);

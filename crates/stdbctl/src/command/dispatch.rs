@@ -5,8 +5,8 @@ use std::io::Write as _;
 use tokio::runtime::{Builder, Runtime};
 
 use super::{
-    completions, db, deploy, exec, identity, init, man, plan, publish, pull, push, server_add, settings,
-    transfer, tunnel, verify,
+    completions, db, deploy, doctor, exec, identity, init, man, plan, publish, pull, push, server_add,
+    settings, transfer, tunnel, verify,
 };
 use crate::cli::Verb;
 use crate::console::Console;
@@ -30,6 +30,7 @@ pub(crate) fn run(verb: Verb, console: &Console) -> Result<ExitCode, CliError> {
         Verb::Push(args) => block_on(push::run(args, console)).map_err(transfer::cut_off),
         Verb::Pull(args) => block_on(pull::run(args, console)).map_err(transfer::cut_off),
         Verb::Identity(args) => block_on(identity::run(args, console)),
+        Verb::Doctor(args) => block_on(doctor::run(args, console)),
         Verb::Tunnel(args) => block_on(tunnel::run(args, console)),
         Verb::ServerAdd(args) => server_add::run(args, console),
         Verb::Init(args) => init::run(&args),

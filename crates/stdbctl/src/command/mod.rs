@@ -4,6 +4,7 @@ mod completions;
 mod db;
 mod deploy;
 pub(crate) mod dispatch;
+mod doctor;
 mod exec;
 mod identity;
 mod init;

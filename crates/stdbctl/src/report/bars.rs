@@ -142,7 +142,7 @@ impl Drop for Bars {
 }
 
 /// A line that says what is waited for, and goes when it is dropped.
-pub(crate) fn spinner(screen: &MultiProgress, message: &'static str) -> Spinner {
+pub(crate) fn spinner(screen: &MultiProgress, message: impl Into<Cow<'static, str>>) -> Spinner {
     let bar = screen.add(ProgressBar::new_spinner().with_style(style("{spinner} {wide_msg}")));
     bar.set_message(message);
     bar.enable_steady_tick(TICK);

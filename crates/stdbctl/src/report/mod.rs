@@ -2,6 +2,7 @@
 
 pub(crate) mod bars;
 pub(crate) mod clean;
+pub(crate) mod doctor;
 pub(crate) mod exec;
 pub(crate) mod github;
 pub(crate) mod json;

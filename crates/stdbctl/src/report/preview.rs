@@ -237,7 +237,7 @@ impl Page {
 }
 
 /// The words in lines of at most so many columns, as far as words allow.
-fn wrapped(words: &str, first: usize, others: usize) -> Vec<String> {
+pub(super) fn wrapped(words: &str, first: usize, others: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in words.split_whitespace() {
         let width = if lines.len() == 1 { first } else { others };

@@ -1,0 +1,169 @@
+//! `stdbctl doctor ssh`: the way to hosts, walked step by step.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use stdbctl_engine::event::RunStats;
+use stdbctl_engine::failure::Failure;
+use stdbctl_engine::host::{HostError, Stats};
+use stdbctl_ssh::{ConnectOptions, Hops, Observer, Route, Session};
+
+use super::legs;
+use super::session::{self, Trouble};
+use super::view::Seen;
+use crate::cli::{DoctorSshArgs, Format};
+use crate::console::{Console, written};
+use crate::error::{CliError, FailedHost, connect_error, in_one_line, of_hosts};
+use crate::exit_code::ExitCode;
+use crate::host::{self, Password, Place, Shell};
+use crate::report::bars;
+use crate::report::doctor::{Failed, Leg, Walk, write_document, write_walk};
+use crate::site::{Site, places};
+
+/// What is the same for all hosts.
+struct Tour<'a> {
+    args: &'a DoctorSshArgs,
+    console: &'a Console,
+}
+
+/// How the way to one host was.
+struct Walked {
+    walk: Walk,
+    kind: ExitCode,
+    cost: Option<Stats>,
+}
+
+pub(super) async fn run(args: DoctorSshArgs, console: &Console) -> Result<ExitCode, CliError> {
+    let site = Site::load(&args.site, None)?;
+    let places = places(&site, &args.ssh, &args.resolve, console).await?;
+    let started = Instant::now();
+    let mut stats = RunStats::default();
+    let mut walked = Vec::new();
+    let tour = Tour { args: &args, console };
+    for (name, place) in places {
+        let Place::Remote(options, password) = place else { return Err(is_here()) };
+        let one = tour.walk(name, *options, password).await;
+        written(write_walk(&mut anstream::stdout(), &one.walk, console.format))?;
+        stats.add(one.cost.unwrap_or_default());
+        walked.push(one);
+    }
+    let kinds: Vec<_> = walked.iter().map(|one| one.kind).collect();
+    let walks: Vec<_> = walked.into_iter().map(|one| one.walk).collect();
+    if console.format == Format::Json {
+        written(write_document(&mut anstream::stdout(), &walks))?;
+    }
+    stats.seconds = started.elapsed().as_secs_f64();
+    console.show_cost(&stats);
+    error(&walks, &kinds).map_or(Ok(ExitCode::Done), Err)
+}
+
+fn is_here() -> CliError {
+    CliError::usage("there is no SSH to this machine").hint("name other hosts with --host or --limit")
+}
+
+/// The hints have been shown where they belong.
+fn error(walks: &[Walk], kinds: &[ExitCode]) -> Option<CliError> {
+    let failed = walks.iter().zip(kinds).filter_map(|(walk, &kind)| {
+        let cause = walk.failed.as_ref()?.cause.clone();
+        Some(FailedHost { host: &walk.host, kind, cause, hints: Vec::new() })
+    });
+    of_hosts(walks.len(), failed.collect())
+}
+
+impl Tour<'_> {
+    async fn walk(&self, name: String, mut options: ConnectOptions, password: Password) -> Walked {
+        let console = self.console;
+        let waiting =
+            console.is_live().then(|| bars::spinner(&console.screen, format!("{name}: on the way")));
+        let seen = observe(&mut options);
+        let started = Instant::now();
+        let connected = host::open(options.clone()).await;
+        let seen = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Found { legs, failed, kind, cost } = match connected {
+            Ok(session) => self.look(&name, &options, &seen, session, password).await,
+            Err(error) => self.refused(&options, &seen, error),
+        };
+        // It clears itself away.
+        drop(waiting);
+        let (ok, seconds) = (failed.is_none(), started.elapsed().as_secs_f64());
+        let round_trips = cost.map(|cost| cost.round_trips);
+        Walked { walk: Walk { host: name, ok, failed, legs, round_trips, seconds }, kind, cost }
+    }
+
+    /// What there is behind the login.
+    async fn look(
+        &self,
+        name: &str,
+        options: &ConnectOptions,
+        seen: &[Seen],
+        session: Session,
+        password: Password,
+    ) -> Found {
+        let Self { args, console } = self;
+        let password = password.filter(|_| args.ssh.sudo_password_file.is_some());
+        let session = Arc::new(session);
+        let shell = Shell { host: name, session: Arc::clone(&session) };
+        let inside = session::look(&shell, password, console.can_ask()).await;
+        drop(shell);
+        let cost = host::stats(&session);
+        if let Some(session) = Arc::into_inner(session) {
+            session.close().await;
+        }
+        let mut legs = legs::walked(options, seen, None, args.ssh.ssh_config.as_deref());
+        if let Some(last) = legs.last_mut() {
+            last.steps.extend(inside.steps);
+        }
+        let kind = if inside.trouble.is_some() { ExitCode::Connect } else { ExitCode::Done };
+        let failed = inside.trouble.map(|Trouble { step, cause, hints }| {
+            let host = options.target.host.clone();
+            Failed { step, host, cause, hints }
+        });
+        Found { legs, failed, kind, cost: Some(cost) }
+    }
+
+    /// A way that leads nowhere.
+    fn refused(&self, options: &ConnectOptions, seen: &[Seen], error: HostError) -> Found {
+        let config = self.args.ssh.ssh_config.as_deref();
+        let mut legs = legs::walked(options, seen, connect_error(&error), config);
+        if let Some(last) = legs.last_mut() {
+            last.steps.extend(session::not_reached());
+        }
+        let cause = connect_error(&error).map_or_else(|| in_one_line(&error), |error| in_one_line(error));
+        let failed = legs::failure(&legs, cause, &error.hints);
+        Found { legs, failed: Some(failed), kind: ExitCode::of(&Failure::Connect(error)), cost: None }
+    }
+}
+
+/// What there was on one way.
+struct Found {
+    legs: Vec<Leg>,
+    failed: Option<Failed>,
+    kind: ExitCode,
+    /// Not known where there was no login.
+    cost: Option<Stats>,
+}
+
+/// Looks on at every leg. Each host is walked to for itself: none goes through a connection that is there already.
+fn observe(options: &mut ConnectOptions) -> Arc<Mutex<Vec<Seen>>> {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let hops = Hops::default();
+    let before = Arc::new(Mutex::new(Instant::now()));
+    let (mut leg, mut distance) = (Some(options), 0);
+    while let Some(options) = leg {
+        let (list, before) = (Arc::clone(&seen), Arc::clone(&before));
+        options.hops = hops.clone();
+        // Whoever only looks does not write to known_hosts by itself.
+        options.recording.follow_changes = false;
+        options.observer = Observer::new(move |what| {
+            let mut before = before.lock().unwrap_or_else(PoisonError::into_inner);
+            let took = std::mem::replace(&mut *before, Instant::now()).elapsed();
+            list.lock().unwrap_or_else(PoisonError::into_inner).push(Seen { distance, took, what });
+        });
+        distance += 1;
+        leg = match &mut options.route {
+            Route::Through(hop) => Some(&mut **hop),
+            Route::Direct | Route::Command(_) => None,
+        };
+    }
+    seen
+}
