@@ -91,25 +91,67 @@ impl Visit {
     pub fn admit(&mut self) -> io::Result<()> {
         self.agree()?;
         loop {
+            let (method, rest) = self.next_login()?;
+            let mut fields = Fields(&rest);
+            let signed = fields.byte() == 1;
+            match (method.as_str(), signed) {
+                ("publickey", true) => return self.accept(),
+                ("publickey", false) => {
+                    let (algorithm, key) = (fields.string(), fields.string());
+                    self.wire.send(&[vec![60], string(algorithm), string(key)].concat())?;
+                }
+                _ => self.refuse("publickey")?,
+            }
+        }
+    }
+
+    /// The next way in which the client tries to log in, and what it says to that.
+    ///
+    /// # Errors
+    /// As [`Visit::agree`].
+    pub fn next_login(&mut self) -> io::Result<(String, Vec<u8>)> {
+        loop {
             let packet = self.wire.receive()?;
             let mut fields = Fields(&packet);
             match fields.byte() {
                 5 => self.wire.send(&[vec![6], string(fields.string())].concat())?,
                 50 => {
                     let (_user, _service, method) = (fields.string(), fields.string(), fields.string());
-                    let signed = fields.byte() == 1;
-                    match (method.as_slice(), signed) {
-                        (b"publickey", true) => return self.wire.send(&[52]),
-                        (b"publickey", false) => {
-                            let (algorithm, key) = (fields.string(), fields.string());
-                            self.wire.send(&[vec![60], string(algorithm), string(key)].concat())?;
-                        }
-                        _ => self.wire.send(&[vec![51], string("publickey"), vec![0]].concat())?,
-                    }
+                    return Ok((String::from_utf8_lossy(&method).into_owned(), fields.0.to_vec()));
                 }
                 _ => {}
             }
         }
+    }
+
+    /// Lets the client in.
+    ///
+    /// # Errors
+    /// If the client has gone.
+    pub fn accept(&mut self) -> io::Result<()> {
+        self.wire.send(&[52])
+    }
+
+    /// Wants this instead of what the client has tried.
+    ///
+    /// # Errors
+    /// If the client has gone.
+    pub fn refuse(&mut self, methods: &str) -> io::Result<()> {
+        self.wire.send(&[vec![51], string(methods), vec![0]].concat())
+    }
+
+    /// Asks whoever sits there, under a name and with instructions; says what was answered.
+    ///
+    /// # Errors
+    /// As [`Visit::agree`].
+    pub fn ask(&mut self, name: &str, instructions: &str, prompts: &[&str]) -> io::Result<Vec<String>> {
+        let head = [vec![60], string(name), string(instructions), string(""), uint(prompts.len())].concat();
+        let prompts: Vec<u8> = prompts.iter().flat_map(|prompt| [string(prompt), vec![0]].concat()).collect();
+        self.wire.send(&[head, prompts].concat())?;
+        let packet = self.wire.receive()?;
+        let mut fields = Fields(&packet);
+        let (_response, count) = (fields.byte(), fields.uint());
+        Ok((0..count).map(|_| String::from_utf8_lossy(&fields.string()).into_owned()).collect())
     }
 
     /// All between two commands, or the login and the first. Its channel has the number 0 here, with this window.

@@ -28,10 +28,20 @@ impl Terminal {
     /// # Panics
     /// When it cannot be started.
     pub fn start(operator: &Operator, arguments: &[String]) -> Self {
+        Self::start_and(operator, arguments, "exit $?")
+    }
+
+    /// Starts it there, and then has the shell do this. `shell PROCESS` is shown first: the number of the process that
+    /// becomes `stdbctl`.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_and(operator: &Operator, arguments: &[String], then: &str) -> Self {
         let command = operator.command(arguments);
         let words = std::iter::once(command.get_program()).chain(command.get_args());
         let quoted = words.map(|word| format!("'{}'", word.to_str().unwrap().replace('\'', r"'\''")));
-        let line = quoted.collect::<Vec<_>>().join(" ");
+        let quoted = quoted.collect::<Vec<_>>().join(" ");
+        let line = format!("sh -c 'echo shell $$; exec \"$@\"' sh {quoted}; {then}");
         let mut script = Command::new("script")
             .args(["-qefc", &line, "/dev/null"])
             .env_clear()
@@ -60,7 +70,23 @@ impl Terminal {
     /// # Panics
     /// When it is not in time.
     pub fn shows(&self, text: &str) {
-        wait_for(text, LIMIT, || self.shown.lock().unwrap().contains(text).then_some(()));
+        self.shows_times(text, 1);
+    }
+
+    /// Waits until this has been shown so many times.
+    ///
+    /// # Panics
+    /// When it is not, in time.
+    pub fn shows_times(&self, text: &str, times: usize) {
+        wait_for(text, LIMIT, || (self.shown().matches(text).count() >= times).then_some(()));
+    }
+
+    /// All that has been shown.
+    ///
+    /// # Panics
+    /// When nobody reads any more.
+    pub fn shown(&self) -> String {
+        self.shown.lock().unwrap().clone()
     }
 
     /// Waits until this has been shown; false if it ended without.

@@ -16,13 +16,16 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use stdbctl_tests::deadline::{finish, wait_for};
-use stdbctl_tests::lab::{LabHost, checkout, line};
+use stdbctl_tests::lab::{LabHost, checkout, flags, line};
 use stdbctl_tests::operator::{Operator, Run, binary};
+use stdbctl_tests::terminal::Terminal;
 
 const SOON: Duration = Duration::from_secs(30);
 const MODULE: &str = "planted-in-the-module-7f3a91";
 const ARGUMENT: &str = "planted-as-an-argument-c25d08";
 const SQL: &str = "planted-in-a-statement-e9146b";
+const PASSPHRASE: &str = "planted-on-the-key-5d20fa";
+const PASSWORD: &str = "planted-as-a-password-83be17";
 /// Proves that the watch sees anything at all.
 const CONTROL: &str = "planted-for-all-to-see-40cb7d";
 
@@ -191,6 +194,48 @@ fn nobody_else_finds_them() {
             let told = [&run.stdout, &run.stderr].into_iter().any(|text| secret.is_in(text.as_bytes()));
             assert!(!told, "{} is told by {verb:?}\n{run}", secret.name);
         }
+    }
+
+    assert_eq!(watch.end(), BTreeSet::new(), "seen by whoever lists processes");
+    let mut left = BTreeSet::new();
+    in_files(operator.home(), &secrets, &mut left);
+    assert_eq!(left, BTreeSet::new(), "left in files of the operator's");
+    assert_eq!(on_the_host(&host, &secrets), "", "left on the host");
+}
+
+/// A login with two proofs, each typed at a terminal: the passphrase of a key, and a password.
+#[test]
+fn nobody_finds_what_is_typed_to_log_in() {
+    let (host, operator) = (LabHost::up("typed"), Operator::new());
+    let key = operator.home().join("locked");
+    fs::copy(&host.identity, &key).unwrap();
+    let mut keygen = Command::new("ssh-keygen");
+    keygen.args(["-q", "-p", "-P", "", "-N", PASSPHRASE, "-f"]).arg(&key);
+    assert!(finish(&mut keygen, SOON).status.success());
+    let line_of_shadow = operator.write("shadow", &format!("ubuntu:{PASSWORD}\n"));
+    host.copy_in(&line_of_shadow, "/root/shadow");
+    fs::remove_file(line_of_shadow).unwrap();
+    host.sh(
+        "chpasswd </root/shadow; rm /root/shadow
+         printf 'PasswordAuthentication yes\\nAuthenticationMethods publickey,password\\n' >/etc/ssh/sshd_config.d/00-typed.conf
+         systemctl reload ssh",
+    );
+    let secrets =
+        vec![Secret::new("the passphrase", PASSPHRASE, false), Secret::new("the password", PASSWORD, false)];
+    let watch = Watch::start([&secrets[..], &[Secret::new("the control", CONTROL, false)]].concat());
+
+    let known_hosts = host.known_hosts.to_str().unwrap();
+    let reach = flags(&[("--host", &host.ssh), ("--identity", "locked"), ("--known-hosts", known_hosts)]);
+    let mut terminal = Terminal::start(&operator, &line(&[&reach], &["exec", "-vvv", "--", "id", "-un"]));
+    terminal.shows("Passphrase of the key locked: ");
+    terminal.press(&format!("{PASSPHRASE}\r"));
+    terminal.shows("Password of ubuntu on ");
+    terminal.press(&format!("{PASSWORD}\r"));
+    let (code, shown) = terminal.end();
+    assert_eq!(code, 0, "{shown}");
+    assert!(shown.contains("DEBUG") && shown.contains("ubuntu"), "{shown}");
+    for secret in &secrets {
+        assert!(!secret.is_in(shown.as_bytes()), "{} is told\n{shown}", secret.name);
     }
 
     assert_eq!(watch.end(), BTreeSet::new(), "seen by whoever lists processes");

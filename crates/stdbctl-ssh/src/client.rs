@@ -44,6 +44,11 @@ impl Shared {
         answer
     }
 
+    /// Whether a person has been asked at all.
+    pub(crate) fn has_asked(&self) -> bool {
+        self.questions.load(Ordering::Acquire) > 0
+    }
+
     /// Waits for a server for as long as `patience` lasts, which starts anew when a person has been asked.
     pub(crate) async fn within<F: Future>(&self, patience: Duration, step: F) -> Result<F::Output, Elapsed> {
         let mut step = pin!(step);

@@ -237,11 +237,17 @@ pub async fn connect(options: ConnectOptions) -> Result<Session, ConnectError> {
         Route::Through(hop) => Some(options.hops.reach(hop).await?),
         Route::Direct | Route::Command(_) => None,
     };
-    let mut pauses = Pauses::new(&options);
+    let (mut pauses, mut kept_waiting) = (Pauses::new(&options), 0);
     loop {
         let turn = options.hops.turn(&options).await;
-        match log_in(&options, &user, &identities, hop.as_ref()).await {
+        let mut asked = false;
+        match log_in(&options, &user, &identities, hop.as_ref(), &mut asked).await {
             Ok(line) => return Ok(Session::new(line, options.connect_timeout, hop)),
+            // The server did not wait for as long as the person took. What was typed is known now.
+            Err(error) if asked && kept_waiting < 1 && error.is_lost_login() => {
+                tracing::debug!(host, %error, "kept waiting");
+                kept_waiting += 1;
+            }
             Err(error) => {
                 let Some(pause) = pauses.next(&error) else { return Err(error) };
                 drop(turn);
@@ -279,17 +285,19 @@ impl Pauses {
 }
 
 /// A number that need not be hard to guess.
-fn random() -> u32 {
+pub(crate) fn random() -> u32 {
     let bytes = RandomState::new().build_hasher().finish().to_le_bytes();
     let [a, b, c, d, ..] = bytes;
     u32::from_le_bytes([a, b, c, d])
 }
 
+/// Whether a person was `asked` something meanwhile is known at the end, whatever that is.
 async fn log_in(
     options: &ConnectOptions,
     user: &str,
     identities: &Identities,
     hop: Option<&Reached>,
+    asked: &mut bool,
 ) -> Result<Line, ConnectError> {
     let Way { stream, place, address, words } = Way::find(options, hop).await?;
     tracing::debug!(place, "connected");
@@ -297,7 +305,9 @@ async fn log_in(
     let line = async {
         let mut line = agree(options, stream, &place, address).await?;
         let login = Login::new(&mut line.handle, Arc::clone(&line.shared), options, user, &place);
-        let taken = login.run(identities).await?;
+        let taken = login.run(identities).await;
+        *asked = line.shared.has_asked();
+        let taken = taken?;
         if let (Some(last_keys), Some(taken)) = (options.keyring.last_keys(), taken) {
             last_keys.learn(&identities.known, taken).await;
         }

@@ -322,6 +322,11 @@ impl ConnectError {
         }
     }
 
+    /// Whether the connection broke during the login.
+    pub(crate) fn is_lost_login(&self) -> bool {
+        self.kind() == ErrorKind::Lost && self.step() == Step::Authentication
+    }
+
     /// Whether what leads to the host is at fault, rather than the host.
     pub(crate) fn is_of_the_way(&self) -> bool {
         matches!(self, Self::Silent { .. } | Self::NotSsh { .. } | Self::Lost { .. } | Self::Timeout { .. })

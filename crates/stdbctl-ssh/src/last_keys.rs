@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use russh::keys::{HashAlg, PublicKey};
 use sha2::{Digest as _, Sha256};
 
-use crate::connect::ConnectOptions;
+use crate::connect::{ConnectOptions, random};
 use crate::identity::Offer;
 
 /// How many hosts are remembered. Of more, those that were learnt longest ago are forgotten.
@@ -136,10 +136,8 @@ impl LastKeys {
             create_private(directory)?;
         }
         let mut name = self.file.clone().into_os_string();
-        name.push(format!(".{}", std::process::id()));
+        name.push(format!(".{:x}", random()));
         let beside = PathBuf::from(name);
-        // One of a process that had the same number, and died.
-        fs::remove_file(&beside).ok();
         let written = private_file(&beside).and_then(|mut file| file.write_all(text.as_bytes()));
         written.and_then(|()| fs::rename(&beside, &self.file)).inspect_err(|_| drop(fs::remove_file(&beside)))
     }
@@ -182,5 +180,135 @@ impl Line {
 
     fn text(&self) -> String {
         format!("{} {} {}\n", self.account, self.refused, self.taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(directory: &tempfile::TempDir) -> LastKeys {
+        LastKeys::new(directory.path().join("state/stdbctl/last-keys"))
+    }
+
+    fn options(host: &str) -> ConnectOptions {
+        ConnectOptions::new(format!("me@{host}").parse().unwrap())
+    }
+
+    fn keys(names: &str) -> Vec<Offer> {
+        names.split_whitespace().map(|name| Offer::Sealed(name.into())).collect()
+    }
+
+    /// In which order the keys are offered to a host, and that this one is taken.
+    async fn visit(record: &LastKeys, host: &str, names: &str, taken: &str) -> String {
+        let mut offers = keys(names);
+        let known = record.look(&options(host), "me", &mut offers);
+        record.learn(&known, mark_of_file(Path::new(taken))).await;
+        offers.iter().map(Offer::name).collect::<Vec<_>>().join(" ")
+    }
+
+    #[tokio::test]
+    async fn the_key_that_was_taken_comes_before_those_that_were_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let record = record(&directory);
+        assert_eq!(visit(&record, "web1", "a b c d", "c").await, "a b c d");
+        assert_eq!(visit(&record, "web1", "a b c d", "c").await, "c a b d");
+        // In whatever order the agent holds those that were refused.
+        assert_eq!(visit(&record, "web1", "b a c", "c").await, "c b a");
+        assert_eq!(visit(&record, "web2", "a b c d", "a").await, "a b c d", "another host");
+        assert_eq!(visit(&record, "web1:99", "a b c d", "a").await, "a b c d", "another port");
+    }
+
+    #[tokio::test]
+    async fn a_key_that_was_put_in_front_stays_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let record = record(&directory);
+        visit(&record, "web1", "a b c", "c").await;
+        assert_eq!(visit(&record, "web1", "new a b c", "new").await, "new a b c");
+        assert_eq!(visit(&record, "web1", "b c", "b").await, "b c", "its place tells nothing of others");
+        assert_eq!(visit(&record, "web1", "a b", "b").await, "a b", "and it is not there any more");
+    }
+
+    #[tokio::test]
+    async fn what_has_become_wrong_is_forgotten() {
+        let directory = tempfile::tempdir().unwrap();
+        let record = record(&directory);
+        visit(&record, "web1", "a b c", "c").await;
+        assert_eq!(visit(&record, "web1", "a b c", "a").await, "c a b");
+        assert_eq!(visit(&record, "web1", "a b c", "a").await, "a b c");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_written_of_the_usual_case_and_no_name_at_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let record = record(&directory);
+        visit(&record, "web1", "a b", "a").await;
+        visit(&record, "web1", "a", "a").await;
+        assert!(!record.file.exists());
+        visit(&record, "web1", "a b", "b").await;
+        let text = fs::read_to_string(&record.file).unwrap();
+        assert_eq!(text.lines().count(), 1);
+        assert!(!text.contains("web1") && !text.contains("me"), "{text}");
+        let written = fs::metadata(&record.file).unwrap();
+        visit(&record, "web1", "a b", "b").await;
+        let mode = std::os::unix::fs::PermissionsExt::mode(&written.permissions());
+        let inode = |metadata: &fs::Metadata| std::os::unix::fs::MetadataExt::ino(metadata);
+        assert_eq!((mode & 0o777, inode(&written)), (0o600, inode(&fs::metadata(&record.file).unwrap())));
+        let names = fs::read_dir(record.file.parent().unwrap()).unwrap().count();
+        assert_eq!(names, 1, "something was left beside it");
+    }
+
+    #[tokio::test]
+    async fn garbage_is_no_record_and_the_file_stays_small() {
+        let directory = tempfile::tempdir().unwrap();
+        let record = record(&directory);
+        fs::create_dir_all(record.file.parent().unwrap()).unwrap();
+        for garbage in
+            [&b"\xff\xfe\n\0\n  \n"[..], &b"A".repeat(1 << 20), b"a b c\n", &b"= = =\n".repeat(100_000)]
+        {
+            fs::write(&record.file, garbage).unwrap();
+            assert_eq!(visit(&record, "web1", "a b", "b").await, "a b");
+            assert_eq!(visit(&record, "web1", "a b", "b").await, "b a");
+        }
+        let line = |number: usize| {
+            let field = fingerprint(&[number.to_string()]);
+            format!("{field} {field} {field}\n")
+        };
+        let many: Vec<_> = (0..MOST_LINES + 500).map(line).collect();
+        fs::write(&record.file, many.concat()).unwrap();
+        visit(&record, "web1", "a b", "b").await;
+        let text = fs::read_to_string(&record.file).unwrap();
+        assert_eq!(text.lines().count(), MOST_LINES);
+        assert!(text.len() < usize::try_from(LONGEST_FILE).unwrap());
+        assert_eq!(visit(&record, "web1", "a b", "b").await, "b a", "the newest is kept");
+    }
+
+    #[tokio::test]
+    async fn a_place_that_cannot_be_written_stops_nobody() {
+        let record = LastKeys::new("/proc/no/such/place".into());
+        assert_eq!(visit(&record, "web1", "a b", "b").await, "a b");
+    }
+
+    #[test]
+    fn runs_side_by_side_leave_a_whole_file() {
+        let directory = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for number in 0..8 {
+                let record = record(&directory);
+                scope.spawn(move || {
+                    for round in 0..20 {
+                        let field = |text: &str| fingerprint(&[text]);
+                        let line = Line {
+                            account: field(&format!("{number} {round}")),
+                            refused: field("refused"),
+                            taken: field("taken"),
+                        };
+                        record.write(line).unwrap();
+                    }
+                });
+            }
+        });
+        let text = fs::read_to_string(record(&directory).file).unwrap();
+        assert!(!text.is_empty() && text.lines().all(|line| Line::read(line).is_some()), "{text}");
     }
 }

@@ -44,19 +44,20 @@ fn words(question: &Question) -> String {
         }
         Question::Password { user, host } => format!("Password of {user} on {host}: "),
         Question::Server { user, host, said, prompt, .. } => {
-            let says = format!("{host} says: ");
-            let mut text: String = said.iter().map(|line| attributed(&says, line) + "\n").collect();
-            text.push_str(&attributed(&format!("{host} asks {user}: "), prompt));
-            text.push(' ');
-            text
+            let mut said: Vec<_> = said.iter().flat_map(|line| broken(line)).collect();
+            let mut prompt = broken(prompt);
+            let asked = prompt.pop().unwrap_or_default();
+            said.append(&mut prompt);
+            let says = said.iter().map(|line| format!("{host} says: {line}\n")).collect::<Vec<_>>().concat();
+            format!("{says}{host} asks {user}: {asked} ")
         }
         // A question of a newer library.
         other => format!("{other:?}: "),
     }
 }
 
-/// The text in lines of a bounded width, with these words before each.
-fn attributed(before: &str, text: &str) -> String {
+/// The text in lines of a bounded width.
+fn broken(text: &str) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut width = 0;
     for character in text.chars() {
@@ -70,8 +71,7 @@ fn attributed(before: &str, text: &str) -> String {
             line.push(character);
         }
     }
-    let lines: Vec<_> = lines.iter().map(|line| format!("{before}{}", line.trim())).collect();
-    lines.join("\n")
+    lines.iter().map(|line| line.trim().to_owned()).collect()
 }
 
 #[cfg(test)]

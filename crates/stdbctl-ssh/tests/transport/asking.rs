@@ -15,7 +15,7 @@ use secrecy::SecretString;
 use stdbctl_ssh::{ConnectOptions, Keyring, Question, UnknownKey};
 use tokio::net::TcpListener;
 
-use crate::sshd::{generate_key, options_for};
+use crate::sshd::{DEADLINE, generate_key, options_for};
 
 pub(crate) const PASSWORD: &str = "pass'word $1";
 
@@ -41,7 +41,7 @@ pub(crate) struct Wish {
     pub(crate) rounds: Vec<Round>,
     /// It never comes to an end.
     pub(crate) for_ever: bool,
-    /// It hangs up on the first who does not say who they are within this time.
+    /// It hangs up on the first visitor after this time.
     pub(crate) grace: Option<Duration>,
 }
 
@@ -71,14 +71,17 @@ impl Asking {
             while let Ok((stream, _)) = listener.accept().await {
                 stream.set_nodelay(true).unwrap();
                 let visit = Visit { wish: wish.clone(), tried: Arc::clone(&log), done: 0, round: 0 };
-                let config = Arc::clone(&config);
-                let grace = grace.take();
+                let (config, grace) = (Arc::clone(&config), grace.take());
+                let (near, mut far) = tokio::io::duplex(1 << 16);
                 tokio::spawn(async move {
-                    let Ok(session) = run_stream(config, stream, visit).await else { return };
-                    match grace {
-                        Some(grace) => drop(tokio::time::timeout(grace, session).await),
-                        None => drop(session.await),
+                    if let Ok(session) = run_stream(config, near, visit).await {
+                        drop(session.await);
                     }
+                });
+                tokio::spawn(async move {
+                    let mut stream = stream;
+                    let carry = tokio::io::copy_bidirectional(&mut stream, &mut far);
+                    drop(tokio::time::timeout(grace.unwrap_or(DEADLINE), carry).await);
                 });
             }
         });

@@ -1,8 +1,11 @@
 //! Being recognised by a real sshd: key files, a real ssh-agent, and refusals that say why.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::agent::Agent;
 use crate::sshd::{Sshd, generate_key, output_of, user};
-use stdbctl_ssh::{ConnectError, ConnectOptions, ErrorKind, connect};
+use stdbctl_ssh::{ConnectError, ConnectOptions, ErrorKind, Keyring, Observation, Observer, connect};
 
 fn authorize(sshd: &Sshd, key: &str) {
     sshd.write("authorized_keys", &sshd.public_key(key));
@@ -111,6 +114,28 @@ async fn a_server_that_takes_no_keys_says_what_it_takes() {
     let error = refusal(sshd.options()).await;
     assert_eq!(error.kind(), ErrorKind::AuthRefused, "{error:?}");
     assert!(error.hints().join("\n").contains("only: password"), "{:?}", error.hints());
+}
+
+#[tokio::test]
+async fn the_key_that_worked_last_is_offered_first() {
+    let sshd = Sshd::start();
+    let mut options = sshd.options();
+    options.identity_files =
+        ["one", "two", "three", "id_ed25519"].iter().map(|name| sshd.path(name)).collect();
+    for stranger in &options.identity_files[..3] {
+        generate_key(stranger, "ed25519", "");
+    }
+    for expected in [4, 1, 1] {
+        options.keyring = Keyring::new(None, Some(sshd.path("last-keys")));
+        let offered = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&offered);
+        options.observer = Observer::new(move |seen| {
+            let is_answer = matches!(seen, Observation::Answered { .. });
+            count.fetch_add(usize::from(is_answer), Ordering::SeqCst);
+        });
+        connect(options.clone()).await.unwrap();
+        assert_eq!(offered.load(Ordering::SeqCst), expected);
+    }
 }
 
 #[tokio::test]

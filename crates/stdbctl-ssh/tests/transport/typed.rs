@@ -245,6 +245,21 @@ async fn while_a_person_thinks_no_deadline_runs() {
 }
 
 #[tokio::test]
+async fn a_server_that_does_not_wait_for_a_person_is_met_again() {
+    let grace = Some(Duration::from_millis(700));
+    for wish in [wants(&[Password]), asks(&[("Password: ", false, PASSWORD)])] {
+        let server = Asking::start(Wish { grace, ..wish }).await;
+        let person = Person::answering_after(Duration::from_millis(1500), &[PASSWORD]);
+        connect(server.options(&person)).await.unwrap();
+        assert_eq!(person.asked().len(), 1);
+        assert_eq!(server.tried().iter().filter(|tried| *tried == "none").count(), 2);
+    }
+    // One who was not kept waiting by a person is not.
+    let server = Asking::start(Wish { grace: Some(Duration::ZERO), ..wants(&[Password]) }).await;
+    assert_ne!(refusal(server.options(&Person::answering(&[PASSWORD]))).await.kind(), ErrorKind::AuthRefused);
+}
+
+#[tokio::test]
 async fn a_login_that_is_given_up_asks_nobody_else_in_vain() {
     let server = Asking::start(wants(&[Password])).await;
     let person = Person::asleep();
