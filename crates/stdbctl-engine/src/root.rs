@@ -1,6 +1,7 @@
 //! Becoming root on a host: by being root, with sudo, with sudo and a password, or with doas.
 //!
-//! Which way it goes is found out by the first script itself, at no cost where no password is needed. A host says
+//! Which way it goes is found out by the first script itself, at no cost where neither a password nor a terminal is
+//! needed; what is refused for want of one is begun anew with it, and the rest of the run knows. A host says
 //! under a nonce that it has become root before anything else that root says, and that it wants the password before it
 //! gets it: neither a prompt nor a message of the day is ever taken for that, and the password is never sent to
 //! something that did not ask for it. It goes to the host once a script, as the first line of standard input, to be
@@ -9,6 +10,7 @@
 mod line;
 mod password;
 mod refusal;
+mod terminal;
 mod threshold;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -28,6 +30,8 @@ use crate::host::{BoxFuture, Ending, HostError, Output, Stdin};
 
 /// Those who wait for a person to type are heard of so often, or they would be given up.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
+/// Longer than sudo takes that asks a directory server, or somebody's telephone.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a line of the login user's shell reads.
 #[derive(Debug, Default)]
@@ -71,13 +75,16 @@ pub struct Root {
 }
 
 /// What has been found out so far.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 enum Way {
-    /// No password was needed.
-    #[default]
-    Open,
-    WithPassword,
+    Through(Door),
     Closed(RootError),
+}
+
+impl Default for Way {
+    fn default() -> Self {
+        Self::Through(Door::default())
+    }
 }
 
 /// What is done as root, and what it reads.
@@ -139,8 +146,8 @@ impl Root {
     /// If the system has no random numbers.
     pub fn script_line(&self) -> Result<String, HostError> {
         let door = match self.way() {
-            Way::WithPassword => Door::WithPassword,
-            Way::Open | Way::Closed(_) => Door::Open,
+            Way::Through(door) => door,
+            Way::Closed(_) => Door::default(),
         };
         Ok(line(door, Errand::Script, self.nonce()?))
     }
@@ -151,46 +158,61 @@ impl Root {
         task: Task<'_>,
         output: mpsc::Sender<Output>,
     ) -> Result<Ending, HostError> {
-        match self.way() {
-            Way::Closed(error) => return Err(error.into()),
-            Way::WithPassword => return self.perform_with_password(login, task, output).await,
-            Way::Open => {}
-        }
-        let mut threshold = Threshold::new(self.nonce()?, None);
-        let ending = match self.start(login, task.clone(), None, &output, &mut threshold, || ()).await? {
-            Ending::Status(status) if !threshold.is_passed() => status,
-            ending => return Ok(ending),
-        };
-        match (RootError::without_password(ending, &threshold.complaint()), &self.password) {
-            (RootError::PasswordNeeded, Some(_)) => {
-                self.found(Way::WithPassword);
-                task.again();
-                self.perform_with_password(login, task, output).await
-            }
-            (error, _) => Err(self.close(error)),
+        loop {
+            let door = match self.way() {
+                Way::Through(door) => door,
+                Way::Closed(error) => return Err(error.into()),
+            };
+            let error = match self.enter(login, task.clone(), door, &output).await? {
+                Ok(ending) => return Ok(ending),
+                Err(error) => error,
+            };
+            let Some(next) = self.next_door(door, &error) else { return Err(self.close(error)) };
+            self.found(Way::Through(next));
+            task.again();
         }
     }
 
-    async fn perform_with_password(
+    /// What may help where this door is closed.
+    fn next_door(&self, door: Door, error: &RootError) -> Option<Door> {
+        match error {
+            RootError::TerminalNeeded(_) if !door.on_terminal => Some(Door { on_terminal: true, ..door }),
+            RootError::PasswordNeeded if !door.with_password && self.password.is_some() => {
+                Some(Door { with_password: true, ..door })
+            }
+            _ => None,
+        }
+    }
+
+    /// Does the task behind this door, or says why it is closed.
+    async fn enter(
         &self,
         login: &dyn Login,
         task: Task<'_>,
-        output: mpsc::Sender<Output>,
-    ) -> Result<Ending, HostError> {
-        let mut attempt = self.attempt(login.host(), &output).await.map_err(|error| self.close(error))?;
-        let (hand, key) = oneshot::channel();
-        let holder: KeyHolder = (attempt.password.clone(), hand);
-        let mut threshold = Threshold::new(self.nonce()?, Some(holder));
-        let proven = || attempt.succeed();
-        match self.start(login, task, Some(key), &output, &mut threshold, proven).await? {
-            Ending::Status(_) if !threshold.is_passed() => {}
-            ending => return Ok(ending),
+        door: Door,
+        output: &mpsc::Sender<Output>,
+    ) -> Result<Result<Ending, RootError>, HostError> {
+        let mut attempt = None;
+        if door.with_password {
+            match self.attempt(login.host(), output).await {
+                Ok(first) => attempt = Some(first),
+                Err(error) => return Ok(Err(error)),
+            }
         }
-        let error = RootError::with_password(&threshold.complaint());
-        if matches!(error, RootError::WrongPassword(_)) {
+        let (holder, key): (Option<KeyHolder>, _) = attempt.as_ref().map(Attempt::hand_over).unzip();
+        let mut threshold = Threshold::new(self.nonce()?, holder);
+        let (line, pieces) = task.line(login, door, self.nonce()?)?;
+        let proven = || attempt.as_mut().map(Attempt::succeed);
+        let input = Input { key, pieces };
+        let status = match start(login, &line, input, output, &mut threshold, proven).await? {
+            Ok(Ending::Status(status)) if !threshold.is_passed() => status,
+            other => return Ok(other),
+        };
+        let error = RootError::behind(door, status, &threshold.complaint());
+        if let (RootError::WrongPassword(_), Some(attempt)) = (&error, attempt) {
             attempt.fail(login.host());
         }
-        Err(self.close(error))
+        Ok(Err(error))
     }
 
     /// Waits for the password, and meanwhile says now and then that it does.
@@ -205,35 +227,6 @@ impl Root {
                 () = tokio::time::sleep(SIGN_OF_LIFE) => drop(output.send(Output::Stderr(Vec::new())).await),
             }
         }
-    }
-
-    /// Starts the line, and passes on what comes once there is a root; `on_root` is called then.
-    async fn start(
-        &self,
-        login: &dyn Login,
-        task: Task<'_>,
-        key: Option<oneshot::Receiver<SecretString>>,
-        output: &mpsc::Sender<Output>,
-        threshold: &mut Threshold,
-        on_root: impl FnOnce(),
-    ) -> Result<Ending, HostError> {
-        let (line, input) = task.line(login, self.nonce()?, key)?;
-        let (sender, mut receiver) = mpsc::channel(16);
-        let listen = async {
-            let mut on_root = Some(on_root);
-            while let Some(piece) = receiver.recv().await {
-                let pieces = threshold.take(piece);
-                if threshold.is_passed()
-                    && let Some(on_root) = on_root.take()
-                {
-                    on_root();
-                }
-                pass_on(output, pieces).await;
-            }
-            pass_on(output, threshold.rest()).await;
-        };
-        let (ending, ()) = tokio::join!(login.start(&line, input, sender), listen);
-        ending
     }
 
     fn way(&self) -> Way {
@@ -260,6 +253,44 @@ impl Root {
     }
 }
 
+/// Starts the line, and passes on what comes once there is a root; `on_root` is called then.
+async fn start<T>(
+    login: &dyn Login,
+    line: &str,
+    input: Input,
+    output: &mpsc::Sender<Output>,
+    threshold: &mut Threshold,
+    on_root: impl FnOnce() -> T,
+) -> Result<Result<Ending, RootError>, HostError> {
+    let (sender, mut receiver) = mpsc::channel(16);
+    let listen = async {
+        let patience = tokio::time::sleep(PATIENCE);
+        tokio::pin!(patience);
+        let mut on_root = Some(on_root);
+        loop {
+            let piece = tokio::select! {
+                biased;
+                piece = receiver.recv() => piece,
+                () = &mut patience, if on_root.is_some() => return Err(RootError::Undecided("in time")),
+            };
+            let Some(piece) = piece else { break };
+            pass_on(output, threshold.take(piece)?).await;
+            if threshold.is_passed()
+                && let Some(on_root) = on_root.take()
+            {
+                on_root();
+            }
+        }
+        pass_on(output, threshold.rest()).await;
+        Ok(())
+    };
+    // Who does not listen any more hangs up.
+    match tokio::try_join!(async { Ok(login.start(line, input, sender).await) }, listen) {
+        Ok((ending, ())) => ending.map(Ok),
+        Err(error) => Ok(Err(error)),
+    }
+}
+
 /// A reader that went away does not end a script.
 async fn pass_on(output: &mpsc::Sender<Output>, pieces: Vec<Output>) {
     for piece in pieces {
@@ -268,27 +299,17 @@ async fn pass_on(output: &mpsc::Sender<Output>, pieces: Vec<Output>) {
 }
 
 impl Task<'_> {
-    /// The line that does it, and what that reads.
-    fn line(
-        self,
-        login: &dyn Login,
-        nonce: &str,
-        key: Option<oneshot::Receiver<SecretString>>,
-    ) -> Result<(String, Input), HostError> {
-        let door = if key.is_some() { Door::WithPassword } else { Door::Open };
-        let (line, pieces) = match self {
+    /// The line that does it, and what that reads behind the password.
+    fn line(self, login: &dyn Login, door: Door, nonce: &str) -> Result<(String, Vec<Stdin>), HostError> {
+        Ok(match self {
             Self::Run(pieces) => (line(door, Errand::Script, nonce), pieces),
             Self::Command(words) => (line(door, Errand::Command(words), nonce), Vec::new()),
-            Self::Look(script) => {
+            Self::Look(bytes) => {
                 let line = line(door, Errand::Script, nonce);
-                let carrying = if key.is_none() { login.carrying(&line, &script)? } else { None };
-                match carrying {
-                    Some(line) => (line, Vec::new()),
-                    None => (line, vec![Stdin::Bytes(script)]),
-                }
+                let carrying = if door.with_password { None } else { login.carrying(&line, &bytes)? };
+                carrying.map_or_else(|| (line, vec![Stdin::Bytes(bytes)]), |line| (line, Vec::new()))
             }
-        };
-        Ok((line, Input { key, pieces }))
+        })
     }
 
     /// What was sent to somebody who did not read it does not count.

@@ -3,9 +3,11 @@
 //! Each is understood alike by sh, bash, fish and csh and holds nothing that is secret. `$1` of what becomes root is
 //! `$SSH_CONNECTION`, which sudo would have dropped, and `$2` the nonce.
 
+use super::terminal::{SHEPHERD, TERMINAL};
+
 /// As root already, through `sudo -n`, or through `doas -n` where sudo is missing or wants a password.
 ///
-/// Nothing waits for what becomes root, so that a signal which ends it is seen as such. If all refuse, the last one
+/// Nothing waits for what becomes root, not the login shell either, so that a signal which ends it is seen as such. If all refuse, the last one
 /// says so on standard error and has not read a byte.
 const OPEN: &str = concat!(
     r#"sh -c 'test "$(id -u)" = 0 && exec sh -c "$0" stdbctl "$SSH_CONNECTION" "$@"; "#,
@@ -31,11 +33,17 @@ const SCRIPT: &str = r#"'echo "@$2 root"; IFS= read -r n; s=$(head -c "$n"); eva
 /// were to be in English.
 const COMMAND: &str = r#"'echo "@$2 root"; unset LC_ALL; shift 2; exec "$@"'"#;
 
-/// Which of the ways to become root.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Door {
-    Open,
-    WithPassword,
+/// Gives what becomes root a session of its own, so that the terminal is nothing to it: `$3` is [`SHEPHERD`], `$4` the
+/// errand.
+const APART: &str = r#"'c=$1 n=$2 p=$3 e=$4; shift 4; exec perl -e "$p" sh -c "$e" stdbctl "$c" "$n" "$@"'"#;
+
+/// A way to become root.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Door {
+    /// Through sudo with a password.
+    pub(super) with_password: bool,
+    /// On a terminal.
+    pub(super) on_terminal: bool,
 }
 
 /// What is done as root.
@@ -48,12 +56,14 @@ pub(super) enum Errand<'a> {
 
 /// The line for the login shell.
 pub(super) fn line(door: Door, errand: Errand<'_>, nonce: &str) -> String {
-    let door = match door {
-        Door::Open => OPEN,
-        Door::WithPassword => WITH_PASSWORD,
+    let way = if door.with_password { WITH_PASSWORD } else { OPEN };
+    let (errand, words) = match errand {
+        Errand::Script => (SCRIPT, String::new()),
+        Errand::Command(words) => (COMMAND, format!(" {words}")),
     };
-    match errand {
-        Errand::Script => format!("{door} {SCRIPT} {nonce}"),
-        Errand::Command(words) => format!("{door} {COMMAND} {nonce} {words}"),
+    if door.on_terminal {
+        format!("exec {TERMINAL} {way} {APART} {nonce} {SHEPHERD} {errand}{words}")
+    } else {
+        format!("exec {way} {errand} {nonce}{words}")
     }
 }

@@ -3,9 +3,10 @@
 use std::fmt;
 
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, oneshot};
 
 use super::RootError;
+use super::threshold::KeyHolder;
 use crate::host::{BoxFuture, HostError};
 
 /// Where the password comes from: a person, or a file.
@@ -35,7 +36,7 @@ enum State {
 
 /// One host's use of the password.
 pub(super) struct Attempt<'a> {
-    pub(super) password: SecretString,
+    password: SecretString,
     /// Held while others must wait for what comes of it.
     first: Option<MutexGuard<'a, State>>,
 }
@@ -84,6 +85,12 @@ fn fit(password: SecretString) -> State {
 }
 
 impl Attempt<'_> {
+    /// The password, and where it comes out once the host has asked for it.
+    pub(super) fn hand_over(&self) -> (KeyHolder, oneshot::Receiver<SecretString>) {
+        let (hand, key) = oneshot::channel();
+        ((self.password.clone(), hand), key)
+    }
+
     /// It was the right one: nobody has to wait any longer.
     pub(super) fn succeed(&mut self) {
         if let Some(mut state) = self.first.take() {

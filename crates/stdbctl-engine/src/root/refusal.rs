@@ -1,6 +1,10 @@
 //! Why a host did not become root, and what the operator can do about it.
 
+use super::line::Door;
 use crate::host::HostError;
+
+/// What a shell exits with that finds no program of the name.
+const NOT_FOUND: u32 = 127;
 
 /// Why a host did not become root. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,15 +22,18 @@ pub enum RootError {
     /// Another host did not accept the password, so this one was not bothered with it.
     #[error("the password for sudo was not tried here, as {0} did not accept it")]
     NotTried(String),
-    /// sudo works only on a terminal.
-    #[error("sudo wants a terminal (requiretty)")]
-    TerminalNeeded,
+    /// sudo works only on a terminal, and the host could not make one, for this reason.
+    #[error("sudo wants a terminal (requiretty), and the host could not make one{}", more(.0))]
+    TerminalNeeded(String),
     /// doas wants a password, which it takes from a terminal only.
     #[error("doas wants a password")]
     DoasPassword,
     /// There is neither sudo nor doas.
     #[error("the login user is not root, and there is neither sudo nor doas")]
     NoSudo,
+    /// The host did not say whether it became root, for as long as was listened.
+    #[error("the host did not say {0} whether it became root")]
+    Undecided(&'static str),
     /// Neither wants this user to be root; the last words of who was asked.
     #[error("{}", refusal(.0))]
     Refused(String),
@@ -53,8 +60,13 @@ impl RootError {
             Self::NotTried(_) => {
                 "run again with the right password, and hosts with different passwords one by one (--limit, --host)"
             }
-            Self::TerminalNeeded => {
-                "log in as root, or put `Defaults:USER !requiretty` into a file of its own below /etc/sudoers.d"
+            Self::TerminalNeeded(_) => {
+                "put `Defaults:USER !requiretty` into a file of its own below /etc/sudoers.d, log in as root, \
+                 or see that perl works on the host (perl-base)"
+            }
+            Self::Undecided(_) => {
+                "look what the host does with `ssh USER@HOST sudo -n true`: a login shell that never stops \
+                 talking, or a sudo that waits for something"
             }
             Self::DoasPassword => "put `permit nopass USER` into the host's doas.conf, or log in as root",
             Self::NoSudo => "log in as root, or install sudo on the host",
@@ -71,15 +83,21 @@ impl RootError {
         error.source.as_ref().is_some_and(|source| source.is::<Self>())
     }
 
-    /// Why nobody has become root without a password. `words` is what was said, in English.
-    pub(super) fn without_password(status: u32, words: &str) -> Self {
+    /// Why nobody has become root through this door. `words` is what was said, in English.
+    pub(super) fn behind(door: Door, status: u32, words: &str) -> Self {
+        let is_without_terminal =
+            words.contains("must have a tty") || door.on_terminal && no_terminal(status, words);
+        match door.with_password {
+            _ if is_without_terminal => Self::TerminalNeeded(last_line(words).to_owned()),
+            true => Self::with_password(words),
+            false => Self::without_password(status, words),
+        }
+    }
+
+    fn without_password(status: u32, words: &str) -> Self {
         let last = last_line(words);
         let lower = last.to_lowercase();
-        if words.contains("must have a tty") {
-            return Self::TerminalNeeded;
-        }
-        // What a shell exits with that finds no program of the name.
-        if status == 127 {
+        if status == NOT_FOUND {
             return Self::NoSudo;
         }
         // sudo: "a password is required"; sudo-rs: "interactive authentication is required"; doas in capitals.
@@ -90,8 +108,7 @@ impl RootError {
         }
     }
 
-    /// Why nobody has become root though there was a password.
-    pub(super) fn with_password(words: &str) -> Self {
+    fn with_password(words: &str) -> Self {
         // In the words of sudo and of sudo-rs. What sudo may not do at all it says in others, and last.
         const WRONG: [&str; 6] = [
             "incorrect password",
@@ -102,15 +119,17 @@ impl RootError {
             "no password was provided",
         ];
         let wrong = |line: &&str| WRONG.iter().any(|words| line.to_lowercase().contains(words));
-        if words.contains("must have a tty") {
-            return Self::TerminalNeeded;
-        }
         if !words.lines().any(|line| wrong(&line)) {
             return Self::Refused(last_line(words).to_owned());
         }
         let own = words.lines().rev().find(|line| ["lock", "PAM"].iter().any(|word| line.contains(word)));
         Self::WrongPassword(own.unwrap_or_default().trim().to_owned())
     }
+}
+
+/// Whether perl is not there, or could not do it.
+fn no_terminal(status: u32, words: &str) -> bool {
+    status == NOT_FOUND || words.contains("stdbctl: no terminal")
 }
 
 fn last_line(words: &str) -> &str {
@@ -131,12 +150,19 @@ impl From<RootError> for HostError {
 mod tests {
     use super::*;
 
+    const PLAIN: Door = Door { with_password: false, on_terminal: false };
+    const WITH_PASSWORD: Door = Door { with_password: true, on_terminal: false };
+
     #[test]
     fn each_refusal_is_known_by_what_was_said() {
         let table = [
             (1, "mesg: no tty\nsudo: a password is required\n", RootError::PasswordNeeded),
             (1, "sudo: interactive authentication is required", RootError::PasswordNeeded),
-            (1, "sudo: sorry, you must have a tty to run sudo", RootError::TerminalNeeded),
+            (
+                1,
+                "sudo: sorry, you must have a tty to run sudo",
+                RootError::TerminalNeeded("sudo: sorry, you must have a tty to run sudo".to_owned()),
+            ),
             (127, "sh: 1: exec: sudo: not found", RootError::NoSudo),
             (1, "doas: Authentication required", RootError::DoasPassword),
             (
@@ -147,7 +173,20 @@ mod tests {
             (1, "", RootError::Refused(String::new())),
         ];
         for (status, words, expected) in table {
-            assert_eq!(RootError::without_password(status, words), expected, "{words}");
+            assert_eq!(RootError::behind(PLAIN, status, words), expected, "{words}");
+        }
+    }
+
+    #[test]
+    fn a_terminal_that_could_not_be_made_is_not_taken_for_a_missing_sudo() {
+        for with_password in [false, true] {
+            let door = Door { with_password, on_terminal: true };
+            for (status, words) in
+                [(127, "bash: perl: command not found"), (1, "stdbctl: no terminal: No such device")]
+            {
+                let expected = RootError::TerminalNeeded(words.to_owned());
+                assert_eq!(RootError::behind(door, status, words), expected);
+            }
         }
     }
 
@@ -177,7 +216,7 @@ mod tests {
             ),
         ];
         for (words, expected) in table {
-            assert_eq!(RootError::with_password(words), expected, "{words}");
+            assert_eq!(RootError::behind(WITH_PASSWORD, 1, words), expected, "{words}");
         }
     }
 }

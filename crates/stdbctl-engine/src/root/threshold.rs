@@ -3,8 +3,11 @@
 use secrecy::SecretString;
 use tokio::sync::oneshot;
 
+use super::RootError;
 use crate::host::Output;
 
+/// How much may be said before there is a root: no message of the day is so long.
+const MOST: usize = 1 << 20;
 /// How much is kept of what is said before there is a root.
 const KEPT: usize = 4096;
 /// Longest word behind the nonce: `root`, `ask`.
@@ -21,6 +24,8 @@ pub(super) struct Threshold {
     pending: Vec<u8>,
     /// Standard error so far, to be shown once there is a root.
     complaint: Vec<u8>,
+    /// How many bytes have been said.
+    heard: usize,
     key: Option<KeyHolder>,
     is_passed: bool,
 }
@@ -31,6 +36,7 @@ impl Threshold {
             mark: format!("@{nonce} ").into_bytes(),
             pending: Vec::new(),
             complaint: Vec::new(),
+            heard: 0,
             key,
             is_passed: false,
         }
@@ -47,9 +53,25 @@ impl Threshold {
     }
 
     /// Takes what the host wrote and gives back what is meant for others.
-    pub(super) fn take(&mut self, output: Output) -> Vec<Output> {
+    ///
+    /// # Errors
+    /// If it is too much, and there is still no root.
+    pub(super) fn take(&mut self, output: Output) -> Result<Vec<Output>, RootError> {
+        if self.is_passed {
+            return Ok(vec![output]);
+        }
+        let (Output::Stdout(piece) | Output::Stderr(piece)) = &output;
+        self.heard = self.heard.saturating_add(piece.len());
+        let passed_on = self.listen(output);
+        if self.is_passed || self.heard <= MOST {
+            Ok(passed_on)
+        } else {
+            Err(RootError::Undecided("in the first MiB that it wrote"))
+        }
+    }
+
+    fn listen(&mut self, output: Output) -> Vec<Output> {
         match output {
-            output if self.is_passed => vec![output],
             Output::Stderr(piece) => {
                 self.complaint.extend_from_slice(&piece);
                 let excess = self.complaint.len().saturating_sub(KEPT);
@@ -157,7 +179,7 @@ mod tests {
             cuts.sort_unstable();
             let mut heard = Vec::new();
             for pair in cuts.windows(2) {
-                heard.extend(threshold.take(Output::Stdout(stream[pair[0]..pair[1]].to_vec())));
+                heard.extend(threshold.take(Output::Stdout(stream[pair[0]..pair[1]].to_vec())).unwrap());
             }
             heard.extend(threshold.rest());
             prop_assert!(threshold.is_passed());
@@ -171,10 +193,10 @@ mod tests {
     fn the_password_stays_here_until_it_is_asked_for_under_the_nonce() {
         let (holder, mut key) = key();
         let mut threshold = Threshold::new("n0nce", Some(holder));
-        let said = threshold.take(Output::Stdout(b"@other ask\n@n0nce asking\n@n0nce ask".to_vec()));
+        let said = threshold.take(Output::Stdout(b"@other ask\n@n0nce asking\n@n0nce ask".to_vec())).unwrap();
         assert_eq!(bytes(said).0, b"@other ask\n");
         assert!(key.try_recv().is_err());
-        threshold.take(Output::Stdout(b"\n".to_vec()));
+        threshold.take(Output::Stdout(b"\n".to_vec())).unwrap();
         assert!(key.try_recv().is_ok());
         assert!(!threshold.is_passed());
     }
@@ -182,16 +204,34 @@ mod tests {
     #[test]
     fn what_sudo_says_is_kept_until_there_is_a_root_and_never_grows() {
         let mut threshold = Threshold::new("n0nce", None);
-        assert!(threshold.take(Output::Stderr(b"lecture\n".to_vec())).is_empty());
-        let (out, err) = bytes(threshold.take(Output::Stdout(b"@n0nce root\nout".to_vec())));
+        assert!(threshold.take(Output::Stderr(b"lecture\n".to_vec())).unwrap().is_empty());
+        let (out, err) = bytes(threshold.take(Output::Stdout(b"@n0nce root\nout".to_vec())).unwrap());
         assert_eq!((out.as_slice(), err.as_slice()), (&b"out"[..], &b"lecture\n"[..]));
 
         let mut threshold = Threshold::new("n0nce", None);
         for _ in 0..100 {
-            threshold.take(Output::Stderr(vec![b'x'; 1000]));
-            threshold.take(Output::Stdout(vec![b'@'; 1000]));
+            threshold.take(Output::Stderr(vec![b'x'; 1000])).unwrap();
+            threshold.take(Output::Stdout(vec![b'@'; 1000])).unwrap();
         }
         assert_eq!(threshold.complaint().len(), KEPT);
         assert!(threshold.pending.len() < 16);
+    }
+
+    #[test]
+    fn who_talks_on_and_on_is_given_up_before_there_is_a_root_and_never_behind_it() {
+        for piece in [Output::Stdout(vec![b'@'; 1 << 16]), Output::Stderr(vec![b'x'; 1 << 16])] {
+            let mut threshold = Threshold::new("n0nce", None);
+            for _ in 0..16 {
+                threshold.take(piece.clone()).unwrap();
+            }
+            let given_up = threshold.take(piece.clone()).unwrap_err();
+            assert!(matches!(given_up, RootError::Undecided(_)), "{given_up}");
+
+            let mut threshold = Threshold::new("n0nce", None);
+            threshold.take(Output::Stdout(b"@n0nce root\n".to_vec())).unwrap();
+            for _ in 0..100 {
+                threshold.take(piece.clone()).unwrap();
+            }
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub(crate) struct Account {
     directory: tempfile::TempDir,
     /// What the login shell says of its own accord.
     greeting: String,
+    lines: AtomicUsize,
 }
 
 impl Account {
@@ -30,8 +32,12 @@ impl Account {
     }
 
     pub(crate) fn under(shell: &str) -> Self {
-        let account = Self { directory: tempfile::tempdir().unwrap(), greeting: String::new() };
-        let programs = ["sh", "cat", "head", "base64", "wc", "touch", "id"];
+        let account = Self {
+            directory: tempfile::tempdir().unwrap(),
+            greeting: String::new(),
+            lines: AtomicUsize::new(0),
+        };
+        let programs = ["sh", "cat", "head", "base64", "wc", "touch", "id", "env", "perl", "sleep"];
         for program in programs {
             let found = find(if program == "sh" { shell } else { program });
             symlink(found, account.path(program)).unwrap();
@@ -57,6 +63,12 @@ impl Account {
     pub(crate) fn doas(self, is: &str) -> Self {
         self.write("doas-is", is);
         self.program("doas", include_str!("doas.sh"))
+    }
+
+    /// On a host that lacks this program.
+    pub(crate) fn without(self, program: &str) -> Self {
+        std::fs::remove_file(self.path(program)).unwrap();
+        self
     }
 
     pub(crate) fn password(self, password: &str) -> Self {
@@ -85,6 +97,11 @@ impl Account {
 
     pub(crate) fn holds(&self, name: &str) -> bool {
         self.path(name).exists()
+    }
+
+    /// How many lines its shell was given.
+    pub(crate) fn lines(&self) -> usize {
+        self.lines.load(Ordering::SeqCst)
     }
 
     /// Every line that sudo took for a password.
@@ -159,8 +176,10 @@ impl Login for Account {
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())
+                .kill_on_drop(true)
                 .spawn()
                 .unwrap();
+            self.lines.fetch_add(1, Ordering::SeqCst);
             output.send(Output::Stdout(self.greeting.clone().into_bytes())).await.unwrap();
             let mut pipe = child.stdin.take().unwrap();
             let write = async move {
@@ -183,8 +202,11 @@ impl Login for Account {
             };
             let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
             tokio::join!(write, drain(out, &output, Output::Stdout), drain(err, &output, Output::Stderr));
-            let status = child.wait().await.unwrap().code().unwrap();
-            Ok(Ending::Status(status.try_into().unwrap()))
+            let status = child.wait().await.unwrap();
+            Ok(match status.signal() {
+                Some(signal) => Ending::Signal(signal.to_string()),
+                None => Ending::Status(status.code().unwrap().try_into().unwrap()),
+            })
         })
     }
 }

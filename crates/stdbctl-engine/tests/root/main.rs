@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "the functions between the tests fail as the tests do")]
 
 mod account;
+mod terminal;
 
 use std::sync::Arc;
 
@@ -161,7 +162,6 @@ async fn what_refuses_is_told_by_its_name() {
     for shell in SHELLS {
         let table = [
             (Account::under(shell).sudo("locked"), None, RootError::PasswordNeeded),
-            (Account::under(shell).sudo("tty"), password(), RootError::TerminalNeeded),
             (Account::under(shell).sudo("strict").password("right"), password(), not_allowed.clone()),
             (Account::under(shell), password(), RootError::NoSudo),
             (Account::under(shell).doas("locked"), password(), RootError::DoasPassword),

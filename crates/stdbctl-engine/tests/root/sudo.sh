@@ -28,7 +28,13 @@ check() {
   say "sudo: $tries incorrect password attempt"
   exit 1
 }
-case $(cat "$here/sudo-is") in
+is=$(cat "$here/sudo-is")
+case $is in tty-*)
+  (: </dev/tty) 2>/dev/null || { say 'sudo: sorry, you must have a tty to run sudo' && exit 1; }
+  is=${is#tty-}
+  ;;
+esac
+case $is in
   open) ;;
   cached) [ -n "$ask" ] || { say 'sudo: a password is required'; exit 1; } ;;
   locked)
@@ -46,6 +52,6 @@ case $(cat "$here/sudo-is") in
     say 'ada is not in the sudoers file.'
     exit 1
     ;;
-  tty) say 'sudo: sorry, you must have a tty to run sudo' && exit 1 ;;
+  flood) while :; do say 'We trust you have received the usual lecture.'; done ;;
 esac
 exec "$@"
