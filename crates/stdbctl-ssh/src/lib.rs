@@ -65,7 +65,7 @@ pub use hops::{Hops, MOST_AT_THE_DOOR};
 pub use host_key::{AskAboutKey, HostKeyError, HostKeyPrompt, UnknownKey};
 pub use keyring::{Answering, AskPerson, Keyring, Question};
 pub use observer::{Algorithms, Answer, Direction, Observation, Observer, Recognised, Trusted};
-pub use printable::printable;
+pub use printable::{is_invisible, printable};
 pub use reconnect::reconnect;
 pub use route::Route;
 pub use session::Session;

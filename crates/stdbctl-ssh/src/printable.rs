@@ -24,8 +24,9 @@ pub fn printable(bytes: impl AsRef<[u8]>) -> String {
     shown
 }
 
-/// Whether a character takes no room, or reverses or splits what stands around it.
-fn is_invisible(character: char) -> bool {
+/// Whether a character takes no room, or reverses or splits what stands around it: a line with it could read
+/// differently from what it says. Control characters are no matter of this.
+pub fn is_invisible(character: char) -> bool {
     matches!(character, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
         || matches!(character, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use stdbctl_engine::event::{Event, EventKind, Outcome};
 use stdbctl_engine::plan::HostPlan;
+use stdbctl_ssh::is_invisible;
 
 /// The text without escape sequences and control characters. Newlines and tabs stay.
 pub(crate) fn text(text: &str) -> Cow<'_, str> {
@@ -31,10 +32,7 @@ pub(crate) fn line(line: &str) -> String {
 }
 
 fn is_harmless(c: char) -> bool {
-    // Besides control characters, those that reverse the direction of what follows, and those that take no room.
-    let hides = matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
-        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}');
-    !hides && (!c.is_control() || c == '\n' || c == '\t')
+    !is_invisible(c) && (!c.is_control() || c == '\n' || c == '\t')
 }
 
 /// The event, every text in it made fit for a terminal.
@@ -95,6 +93,17 @@ mod tests {
         let cleaned = text(hostile);
         assert!(cleaned.contains("E: red") && cleaned.contains("na\u{ef}ve") && cleaned.ends_with("\n\tend"));
         assert!(cleaned.chars().all(is_harmless), "{cleaned:?}");
+    }
+
+    #[test]
+    fn what_the_transport_takes_out_of_a_message_goes_here_too() {
+        for character in ('\0'..=char::MAX).filter(|c| !matches!(c, '\n' | '\t' | '\r')) {
+            let around = format!("a{character}b");
+            let is_taken_out =
+                stdbctl_ssh::printable(&around).contains('\u{fffd}') && character != '\u{fffd}';
+            assert_eq!(is_harmless(character), !is_taken_out, "{character:?}");
+            assert!(!is_taken_out || text(&around) != around, "{character:?}");
+        }
     }
 
     #[test]
