@@ -38,8 +38,12 @@ const MESSAGES_PER_CHANNEL: usize = 32;
 const REQUIRED_RSA_SIZE: u32 = 1024;
 /// Unanswered keep-alives before the server counts as gone.
 const KEEP_ALIVES: usize = 3;
-/// How long a server that is too busy is left alone, the first time; then twice as long each time.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// How many times a server that is too busy is tried again. `ufw limit` refuses an address its sixth connection within
+/// 30 s: the first one, these, and the fresh one that proves a change of the firewall stay below.
+const RETRIES: u32 = 3;
+/// How long such a server is left alone, the first time; then three times as long each time, so that one that drops
+/// some of a crowd, as most do, has seen it off.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const GLOBAL_KNOWN_HOSTS: [&str; 2] = ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"];
 /// What sshd says in place of its banner to whom it does not let in: too many at once, or too many failures.
 const TURNED_AWAY: [&str; 2] = ["Exceeded MaxStartups", "Not allowed at this time"];
@@ -148,7 +152,7 @@ impl ConnectOptions {
             address_family: AddressFamily::Any,
             bind_address: None,
             route: Route::Direct,
-            retries: 5,
+            retries: RETRIES,
             hops: Hops::default(),
             configuration: Origin::default(),
             observer: Observer::default(),
@@ -278,7 +282,7 @@ impl Pauses {
         self.left = error.is_early_drop().then_some(self.left)?.checked_sub(1)?;
         // Up to half as much more or less: those turned away together do not come back together.
         let pause = self.next.mul_f64(0.5 + f64::from(random()) / f64::from(u32::MAX));
-        self.next *= 2;
+        self.next *= 3;
         let end = *self.end.get_or_insert_with(|| Instant::now() + self.patience);
         (Instant::now() + pause < end).then_some(pause)
     }
@@ -414,5 +418,36 @@ fn explain(
             ConnectError::Lost { step: Step::KeyExchange, address, reason: describe(&error) }
         }
         Some(error) => ConnectError::KeyExchange { address, source: error.into() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// From how many connections of one address on `ufw limit` refuses them.
+    const UFW_REFUSES: usize = 6;
+    const UFW_COUNTS: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn a_host_that_limits_connections_is_never_tried_so_often() {
+        let target: Target = "ada@web1".parse().unwrap();
+        let busy = ConnectError::Silent { address: "web1".to_owned(), waited: None };
+        for _ in 0..100 {
+            let mut options = ConnectOptions::new(target.clone());
+            options.connect_timeout = Duration::from_secs(3600);
+            let mut pauses = Pauses::new(&options);
+            let mut tries = vec![Duration::ZERO];
+            let mut now = Duration::ZERO;
+            while let Some(pause) = pauses.next(&busy) {
+                now += pause;
+                tries.push(now);
+            }
+            assert!(tries.len() > 2, "it is tried again");
+            // The one that proves that new connections get in.
+            tries.push(now);
+            let close = |tries: &[Duration]| tries[UFW_REFUSES - 1] < tries[0] + UFW_COUNTS;
+            assert!(!tries.windows(UFW_REFUSES).any(close), "{tries:?}");
+        }
     }
 }
