@@ -48,7 +48,7 @@ async fn root_and_sudo_without_a_password_are_there_at_once() {
 #[tokio::test]
 async fn sudo_gets_its_password_where_it_asks_and_nobody_gets_it_where_not() {
     for shell in SHELLS {
-        for kind in ["locked", "rust", "cached"] {
+        for kind in ["locked", "tty-locked", "rust", "cached"] {
             for password in NASTY {
                 let account = Account::under(shell).sudo(kind).password(password);
                 let (out, ending) = account.run(Some(shared(password)), "cat", b"payload").await;
@@ -65,7 +65,7 @@ async fn sudo_gets_its_password_where_it_asks_and_nobody_gets_it_where_not() {
 #[tokio::test]
 async fn no_process_shows_the_password() {
     for shell in SHELLS {
-        for kind in ["locked", "cached"] {
+        for kind in ["locked", "tty-locked", "cached"] {
             let account = Account::under(shell).sudo(kind).password("planted-4711");
             let script = "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | base64 -w0";
             let (out, ending) = account.run(Some(shared("planted-4711")), script, b"").await;

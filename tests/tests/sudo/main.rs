@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod requiretty;
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
@@ -113,12 +115,14 @@ fn doas_root_and_a_sudo_that_wants_a_terminal() {
     let operator = Operator::new();
     who_am_i(&host, &operator, &[]).exited(0);
 
-    host.sh("echo 'Defaults requiretty' >/etc/sudoers.d/tty");
+    // A sudo that wants a terminal, where none can be made.
+    host.sh("echo 'Defaults requiretty' >/etc/sudoers.d/tty; mv /usr/bin/perl /usr/bin/no-perl");
     let run = who_am_i(&host, &operator, &[]);
-    run.failed(4, &["wants a terminal", "requiretty"]);
+    run.failed(4, &["wants a terminal", "requiretty", "perl"]);
     assert!(run.stderr.contains("Defaults:USER !requiretty"), "{run}");
 
     // Refused by sudo, let in by doas.
+    host.sh("mv /usr/bin/no-perl /usr/bin/perl");
     host.sh(
         "apt-get -q update && apt-get -q -y install opendoas && echo 'permit nopass ubuntu' >/etc/doas.conf",
     );
