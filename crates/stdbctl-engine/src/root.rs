@@ -168,7 +168,7 @@ impl Root {
                 Err(error) => error,
             };
             let Some(next) = self.next_door(door, &error) else { return Err(self.close(error)) };
-            self.found(Way::Through(next));
+            self.found(door, next);
             task.again();
         }
     }
@@ -233,13 +233,17 @@ impl Root {
         self.way.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn found(&self, way: Way) {
-        *self.way.lock().unwrap_or_else(PoisonError::into_inner) = way;
+    /// Where this door is closed, the next is tried. Others may have found out more meanwhile.
+    fn found(&self, door: Door, next: Door) {
+        let mut way = self.way.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*way, Way::Through(known) if known == door) {
+            *way = Way::Through(next);
+        }
     }
 
     /// Nothing will be tried again on a host that refused: it counts.
     fn close(&self, error: RootError) -> HostError {
-        self.found(Way::Closed(error.clone()));
+        *self.way.lock().unwrap_or_else(PoisonError::into_inner) = Way::Closed(error.clone());
         error.into()
     }
 

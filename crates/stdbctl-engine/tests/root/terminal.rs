@@ -57,6 +57,16 @@ async fn the_host_is_asked_once_more_and_the_rest_of_the_run_knows() {
 }
 
 #[tokio::test]
+async fn several_lines_at_once_find_the_same_way() {
+    for (account, root) in accounts("dash") {
+        let commands = [(); 6].map(|()| account.command(&root, "echo ran"));
+        for (out, ending) in futures_util::future::join_all(commands).await {
+            assert_eq!((said(&out), ending.unwrap()), ("ran\n", Ending::Status(0)));
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_signal_is_told_from_a_status_that_looks_like_one() {
     for shell in SHELLS {
         for kind in ["open", "tty-open"] {
