@@ -11,8 +11,8 @@ find /boot /etc /home /opt /root /srv /stdb /usr /var -xdev \
 find /var/log/letsencrypt /var/log/apt /var/log/dpkg.log -printf 'path %p\t%y %m %U:%G %s %T@\n' 2>/dev/null || true
 find /etc /stdb/bin /usr/local /var/lib/stdbctl -xdev -type f -exec sha256sum {} + 2>/dev/null |
   awk '{ sum = $1; sub(/^[^ ]*  /, ""); printf "sha256 %s\t%s\n", $0, sum }' || true
-# Leftovers of a run; PAM writes the dynamic motd at each login.
-find /tmp /var/tmp /run /dev/shm -xdev \( -path /run/motd.dynamic -o -path /run/systemd -o -path /run/user -o -path /run/log -o -path '/tmp/systemd-private-*' \) -prune -o \
+# Leftovers of a run; PAM writes the dynamic motd at each login, sshd who is on a terminal.
+find /tmp /var/tmp /run /dev/shm -xdev \( -path /run/motd.dynamic -o -path /run/utmp -o -path /run/systemd -o -path /run/user -o -path /run/log -o -path '/tmp/systemd-private-*' \) -prune -o \
   -type f -printf 'path %p\t%y %m %U:%G %s %T@\n' 2>/dev/null || true
 
 for unit in $(systemctl list-units --type=service,timer,socket --state=active --plain --no-legend | awk '{ print $1 }') nginx.service spacetimedb.service; do

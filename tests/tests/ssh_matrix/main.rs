@@ -27,7 +27,7 @@ const REVOKED: Verdict = Refused(5, "is revoked");
 
 /// What is tried, at which of the servers in `world`, lines of `ssh_config` for it, and what must come of it. `KEY` and
 /// `KNOWN` stand for an `IdentityFile` and a `UserKnownHostsFile` in `DIR`, where they are made by `keys` and `world`.
-const CELLS: [Cell; 55] = [
+const CELLS: [Cell; 56] = [
     // Keys.
     cell("Ed25519", "keys", "KEY id_ed25519", In),
     cell("ECDSA 256", "keys", "KEY id_ecdsa_256", In),
@@ -107,6 +107,7 @@ const CELLS: [Cell; 55] = [
     // Roots.
     cell("sudo", "keys", "", In).by(Root::Sudo),
     cell("sudo with a password", "keys", "User careful", In).by(Root::Password),
+    cell("sudo on a terminal only", "keys", "User seated\nRequestTTY force", In).by(Root::Sudo),
     cell("root alone", "root", "User root", In).by(Root::Login),
 ];
 
