@@ -16,7 +16,8 @@ pub(crate) use self::signing::SigningError;
 use self::signing::{KeySigner, LockedSigner};
 use crate::agent::AgentSigner;
 use crate::client::{Client, Ended, Shared};
-use crate::connect::ConnectOptions;
+use crate::connect::{ConnectOptions, Line};
+use crate::count::Counter;
 use crate::error::{ConnectError, Step, Typed};
 use crate::identity::{Identities, Identity, Offer, Signing};
 use crate::observer::{self, Observation};
@@ -26,6 +27,7 @@ use crate::ssh_config::Method;
 pub(crate) struct Login<'a> {
     handle: &'a mut Handle<Client>,
     shared: Arc<Shared>,
+    counter: Arc<Counter>,
     options: &'a ConnectOptions,
     user: &'a str,
     /// The host and its address, for messages.
@@ -77,13 +79,13 @@ impl Answer {
 
 impl<'a> Login<'a> {
     pub(crate) fn new(
-        handle: &'a mut Handle<Client>,
-        shared: Arc<Shared>,
+        line: &'a mut Line,
         options: &'a ConnectOptions,
         user: &'a str,
         address: &'a str,
     ) -> Self {
-        Self { handle, shared, options, user, address, typed: None }
+        let (shared, counter) = (Arc::clone(&line.shared), Arc::clone(&line.counter));
+        Self { handle: &mut line.handle, shared, counter, options, user, address, typed: None }
     }
 
     /// Tries one after the other, and says which key was the first to be taken, if all before it were refused. Each

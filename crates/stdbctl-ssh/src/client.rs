@@ -79,6 +79,11 @@ impl Shared {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The server did not say why.
+    pub(crate) fn ended_silently(&self) -> bool {
+        !matches!(self.ended(), Some(Ended::Said(_)))
+    }
+
     /// Why the connection ended, fit for a terminal.
     pub(crate) fn reason(&self) -> String {
         match self.ended() {

@@ -308,7 +308,7 @@ async fn log_in(
     options.observer.tell(|| Observation::Connected { address });
     let line = async {
         let mut line = agree(options, stream, &place, address).await?;
-        let login = Login::new(&mut line.handle, Arc::clone(&line.shared), options, user, &place);
+        let login = Login::new(&mut line, options, user, &place);
         let taken = login.run(identities).await;
         *asked = line.shared.has_asked();
         let taken = taken?;

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io;
 use std::ops::Add;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -50,6 +50,8 @@ pub(crate) struct Counter {
     sent: AtomicU64,
     received: AtomicU64,
     opening: Mutex<Vec<u8>>,
+    /// The server had hung up before what was sent last, which has reached nobody.
+    was_gone: AtomicBool,
     observer: Observer,
 }
 
@@ -66,6 +68,10 @@ impl Counter {
     /// The first bytes the server sent.
     pub(crate) fn opening(&self) -> Vec<u8> {
         self.opening.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn was_gone(&self) -> bool {
+        self.was_gone.load(Ordering::Relaxed)
     }
 
     fn receive(&self, bytes: &[u8]) {
@@ -178,6 +184,7 @@ impl AsyncRead for CountedStream {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         let before = buffer.filled().len();
+        let was_waiting = self.waiting;
         let result = Pin::new(&mut self.stream).poll_read(context, buffer);
         if result.is_pending() {
             // What is there already when this side looks is no answer.
@@ -185,6 +192,9 @@ impl AsyncRead for CountedStream {
         } else if self.waiting {
             self.count_read();
         }
+        let is_end = result.is_ready() && buffer.filled().len() == before;
+        // What is there already when this side looks is no answer.
+        self.counter.was_gone.fetch_or(is_end && !was_waiting, Ordering::Relaxed);
         self.counter.receive(buffer.filled().get(before..).unwrap_or_default());
         result
     }
@@ -204,7 +214,10 @@ impl AsyncWrite for CountedStream {
                 self.count_write(written);
                 Poll::Ready(Ok(written))
             }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Ready(Err(error)) => {
+                self.counter.was_gone.store(true, Ordering::Relaxed);
+                Poll::Ready(Err(error))
+            }
             Poll::Pending => self.poll_stall(context),
         }
     }

@@ -74,10 +74,21 @@ type UnlockedKey = OnceCell<Result<Arc<PrivateKey>, String>>;
 pub(crate) enum Account {
     #[default]
     Unasked,
-    /// It was typed, and nothing speaks against it.
+    /// It was typed, and has not been sent.
     Typed(SecretString),
-    /// It was wrong. It is not asked for again: one more could lock the account.
+    /// It was taken in this run.
+    Proven(SecretString),
+    /// It was wrong, or was sent and no answer came. It is not asked for again: one more could lock the account.
     Refused,
+}
+
+impl Account {
+    /// To be called before it is sent: a server that hangs up, or does not answer in time, may well have refused it.
+    pub(crate) fn risk(&mut self) {
+        if matches!(self, Self::Typed(_)) {
+            *self = Self::Refused;
+        }
+    }
 }
 
 impl fmt::Debug for Keyring {

@@ -20,8 +20,10 @@ struct Conversation<'a> {
     account: &'a mut Account,
     /// What was said with nothing asked, so far.
     said: Vec<String>,
-    /// How many questions were for a password.
-    passwords: usize,
+    /// The account's, if it was asked for.
+    password: Option<SecretString>,
+    /// Another password was asked for: a new one, or one for one time.
+    has_other: bool,
     asked: bool,
 }
 
@@ -34,12 +36,18 @@ impl Login<'_> {
             Ok(password) => password,
             Err(answer) => return answer,
         };
+        if self.handle.is_closed() {
+            return Answer::Gone;
+        }
+        account.risk();
         let words = password.expose_secret().to_owned();
         let result = self.handle.authenticate_password(self.user, words).await;
         let answer = result.map_or(Answer::Gone, |result| self.read(result));
         self.typed = Some(Typed::Password);
-        if matches!(answer, Answer::Refused { partial: false, .. }) {
-            *account = Account::Refused;
+        match answer {
+            Answer::Taken | Answer::Refused { partial: true, .. } => *account = Account::Proven(password),
+            Answer::Refused { .. } => *account = Account::Refused,
+            _ => {}
         }
         answer
     }
@@ -48,9 +56,9 @@ impl Login<'_> {
     async fn password_of(&self, account: &mut Account) -> Result<SecretString, Answer> {
         let (user, host) = (self.user.to_owned(), self.options.target.host.clone());
         match account {
-            Account::Typed(password) => Ok(password.clone()),
+            Account::Typed(password) | Account::Proven(password) => Ok(password.clone()),
             Account::Refused => Err(Answer::GivenUp(format!(
-                "{host} has refused the password of {user} before: it is not tried again"
+                "{host} has refused the password of {user} before, or hung up on it: it is not tried again"
             ))),
             Account::Unasked => {
                 let password = self.ask(Question::Password { user, host }).await?;
@@ -70,17 +78,36 @@ impl Login<'_> {
     pub(super) async fn answers(&mut self) -> Answer {
         let account = self.options.keyring.account(identity(self.options));
         let mut account = self.shared.asking(account.lock()).await;
-        let mut conversation =
-            Conversation { account: &mut account, said: Vec::new(), passwords: 0, asked: false };
+        let mut conversation = Conversation {
+            account: &mut account,
+            said: Vec::new(),
+            password: None,
+            has_other: false,
+            asked: false,
+        };
         let answer = self.converse(&mut conversation).await;
-        let Conversation { passwords, asked, .. } = conversation;
+        let Conversation { password, has_other, asked, .. } = conversation;
         if asked {
-            self.typed = Some(if passwords > 0 { Typed::Password } else { Typed::Answers });
+            self.typed = Some(if password.is_some() { Typed::Password } else { Typed::Answers });
         }
-        match answer {
-            Answer::Refused { partial: false, .. } if passwords > 0 => *account = Account::Refused,
-            // One of them is a new password, and nobody can tell which.
-            Answer::Taken | Answer::Refused { .. } if passwords > 1 => *account = Account::Unasked,
+        match (&answer, password) {
+            (Answer::Taken | Answer::Refused { partial: true, .. }, password) => {
+                if let Some(password) = password {
+                    *account = Account::Proven(password);
+                }
+                // The other may be a new one, and nobody can tell.
+                if has_other && !matches!(*account, Account::Refused) {
+                    *account = Account::Unasked;
+                }
+            }
+            (Answer::Refused { .. }, Some(_)) => *account = Account::Refused,
+            // russh looks for the end of the line only when the answers have been sent. A server that gives the
+            // reason has had them.
+            (Answer::Gone, Some(password)) if self.counter.was_gone() && self.shared.ended_silently() => {
+                if matches!(*account, Account::Refused) {
+                    *account = Account::Typed(password);
+                }
+            }
             _ => {}
         }
         answer
@@ -103,43 +130,60 @@ impl Login<'_> {
             }
             conversation.hear(&name);
             conversation.hear(&instructions);
-            let mut answers = Vec::with_capacity(prompts.len());
+            let mut answers: Vec<SecretString> = Vec::with_capacity(prompts.len());
             for prompt in prompts {
                 match self.answer(conversation, &prompt).await {
-                    Ok(answer) => answers.push(answer.expose_secret().to_owned()),
+                    Ok(answer) => answers.push(answer),
                     Err(answer) => return answer,
                 }
             }
+            if conversation.password.is_some() {
+                conversation.account.risk();
+            }
+            let answers = answers.iter().map(|answer| answer.expose_secret().to_owned()).collect();
             response = self.handle.authenticate_keyboard_interactive_respond(answers).await;
         }
         Answer::GivenUp(format!("{} asks more than it should, so it was left", self.options.target.host))
     }
 
-    /// The first hidden question for a password is for that of the account, which may be known.
+    /// The first hidden question for the account's password, which may be known, is answered with that.
     async fn answer(
         &self,
         conversation: &mut Conversation<'_>,
         prompt: &Prompt,
     ) -> Result<SecretString, Answer> {
-        let is_password = !prompt.echo && prompt.prompt.to_lowercase().contains("password");
-        conversation.passwords += usize::from(is_password);
-        let is_of_account = is_password && conversation.passwords == 1;
-        if is_of_account {
-            match conversation.account {
-                Account::Typed(password) => {
-                    conversation.asked = true;
-                    return Ok(password.clone());
-                }
-                Account::Refused => return self.password_of(conversation.account).await,
-                Account::Unasked => {}
-            }
-        }
-        let answer = self.ask(self.question(conversation, prompt)).await?;
+        let is_of_account =
+            !prompt.echo && conversation.password.is_none() && self.is_of_account(&prompt.prompt);
+        let is_unasked = matches!(conversation.account, Account::Unasked);
+        let answer = if is_of_account && !is_unasked {
+            self.password_of(conversation.account).await?
+        } else {
+            self.ask(self.question(conversation, prompt)).await?
+        };
         conversation.asked = true;
         if is_of_account {
-            *conversation.account = Account::Typed(answer.clone());
+            conversation.password = Some(answer.clone());
+            if is_unasked {
+                *conversation.account = Account::Typed(answer.clone());
+            }
+        } else {
+            conversation.has_other |= !prompt.echo && prompt.prompt.to_lowercase().contains("password");
         }
         Ok(answer)
+    }
+
+    /// Whether it is for the password of the account, and not for a new one, or one for one time, or whatever else
+    /// servers call a password: `Password:`, maybe with whose it is in front.
+    fn is_of_account(&self, prompt: &str) -> bool {
+        let is_user = |who: &str| {
+            who.strip_prefix(self.user)
+                .is_some_and(|at| at.is_empty() || (at.starts_with('@') && !at.contains(char::is_whitespace)))
+        };
+        let prompt = prompt.trim();
+        let in_front = prompt.strip_prefix('(').and_then(|prompt| prompt.split_once(')'));
+        let whose = in_front.or_else(|| prompt.split_once("'s "));
+        let asked = whose.map_or(prompt, |(who, asked)| if is_user(who) { asked } else { prompt });
+        asked.strip_suffix(':').is_some_and(|asked| asked.trim().eq_ignore_ascii_case("password"))
     }
 
     fn question(&self, conversation: &mut Conversation<'_>, prompt: &Prompt) -> Question {

@@ -43,6 +43,8 @@ pub(crate) struct Wish {
     pub(crate) for_ever: bool,
     /// It hangs up on the first visitor after this time.
     pub(crate) grace: Option<Duration>,
+    /// How long it takes to refuse anything but the first question for what it takes.
+    pub(crate) refuses_after: Duration,
 }
 
 /// A running server; it ends with the test's runtime.
@@ -58,7 +60,8 @@ impl Asking {
         let text = std::fs::read_to_string(directory.path().join("key")).unwrap();
         let config = Arc::new(Config {
             keys: vec![PrivateKey::from_openssh(text).unwrap()],
-            auth_rejection_time: Duration::ZERO,
+            auth_rejection_time: wish.refuses_after,
+            auth_rejection_time_initial: Some(Duration::ZERO),
             nodelay: true,
             ..Config::default()
         });

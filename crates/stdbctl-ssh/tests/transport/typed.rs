@@ -8,7 +8,7 @@ use stdbctl_ssh::{ConnectError, ConnectOptions, ErrorKind, Keyring, Question, co
 
 use crate::asking::{Asking, PASSWORD, Person, Prompt, Round, Wish};
 use crate::proxy::{Fault, Proxy};
-use crate::sshd::{DEADLINE, generate_key, user};
+use crate::sshd::{DEADLINE, Sshd, generate_key, user};
 
 fn wants(proofs: &[MethodKind]) -> Wish {
     Wish { proofs: proofs.to_vec(), ..Wish::default() }
@@ -86,6 +86,45 @@ async fn a_wrong_password_is_tried_once_a_run() {
         server.tried(),
         ["none", "keyboard-interactive", "password wrong", "none", "keyboard-interactive"]
     );
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_tried_once_by_two_at_once() {
+    let server = Asking::start(wants(&[Password])).await;
+    let options = server.options(&Person::answering(&["wrong", PASSWORD]));
+    let both = tokio::join!(refusal(options.clone()), refusal(options));
+    assert_eq!((both.0.kind(), both.1.kind()), (ErrorKind::AuthRefused, ErrorKind::AuthRefused));
+    assert_eq!(server.tried().iter().filter(|tried| tried.starts_with("password")).count(), 1);
+}
+
+#[tokio::test]
+async fn a_wrong_password_on_which_the_server_hangs_up_is_tried_once_a_run() {
+    let sshd = Sshd::start_with(&["ed25519"], "PasswordAuthentication yes\nMaxAuthTries 1");
+    let person = Person::answering(&["wrong", "wrong"]);
+    let mut options = sshd.options();
+    options.identity_files = Vec::new();
+    options.configured_identities = Some(Vec::new());
+    options.keyring = person.keyring.clone();
+    for _ in 0..2 {
+        let error = refusal(options.clone()).await;
+        assert_eq!(error.kind(), ErrorKind::AuthRefused, "{error:?}");
+    }
+    assert_eq!(person.asked().len(), 1);
+    assert_eq!(sshd.log().matches("Failed password").count(), 1, "{}", sshd.log());
+}
+
+#[tokio::test]
+async fn a_wrong_password_that_is_refused_too_late_is_tried_once_a_run() {
+    for wish in [wants(&[Password]), asks(&[("Password: ", false, PASSWORD)])] {
+        let server = Asking::start(Wish { refuses_after: DEADLINE, ..wish }).await;
+        let person = Person::answering(&["wrong", "wrong"]);
+        let mut options = server.options(&person);
+        options.connect_timeout = Duration::from_millis(500);
+        assert_eq!(refusal(options.clone()).await.kind(), ErrorKind::Timeout);
+        assert_eq!(refusal(options).await.kind(), ErrorKind::AuthRefused);
+        assert_eq!(person.asked().len(), 1);
+        assert_eq!(server.tried().iter().filter(|tried| tried.ends_with(" wrong")).count(), 1);
+    }
 }
 
 #[tokio::test]
@@ -170,6 +209,39 @@ async fn a_new_password_is_not_taken_for_the_old_one() {
     connect(server.options(&person)).await.unwrap();
     connect(server.options(&person)).await.unwrap();
     assert_eq!(person.asked().len(), 6);
+}
+
+#[tokio::test]
+async fn a_password_is_only_known_where_the_account_s_is_asked_for() {
+    let of_user = [format!("({}@127.0.0.1) Password: ", user()), format!("{}@web1's password:", user())];
+    let of_user = of_user.map(|prompt| &*prompt.leak());
+    for (prompt, is_known) in [
+        ("PASSWORD :", true),
+        (of_user[0], true),
+        (of_user[1], true),
+        ("One-time password (OATH) for `ada': ", false),
+        ("(one-time) Password: ", false),
+        ("nobody's password: ", false),
+        ("Token's password: ", false),
+        ("New password: ", false),
+        ("Password code: ", false),
+    ] {
+        let server = Asking::start(asks(&[(prompt, false, "1")])).await;
+        let person = Person::answering(&["1", "1"]);
+        connect(server.options(&person)).await.unwrap();
+        connect(server.options(&person)).await.unwrap();
+        assert_eq!(person.asked().len(), if is_known { 1 } else { 2 }, "{prompt}");
+    }
+}
+
+#[tokio::test]
+async fn the_known_password_is_not_given_for_a_new_one() {
+    let wish =
+        Wish { proofs: vec![Password, KeyboardInteractive], ..asks(&[("New password: ", false, "new")]) };
+    let server = Asking::start(wish).await;
+    let person = Person::answering(&[PASSWORD, "new"]);
+    connect(server.options(&person)).await.unwrap();
+    assert_eq!(prompt(&person.asked()[1]), "New password:");
 }
 
 #[tokio::test]
