@@ -37,8 +37,6 @@ pub struct HostKeyPrompt {
     pub key_type: String,
     /// The key's fingerprint, `SHA256:...`.
     pub fingerprint: String,
-    /// The types of other keys that are on record for this host: a reason to be careful.
-    pub other_types: Vec<String>,
 }
 
 /// Decides about an unknown host key; called on a thread where it may block.
@@ -50,7 +48,7 @@ pub enum UnknownKey {
     /// Refuse to connect.
     #[default]
     Refuse,
-    /// Put it on record and go on; but refuse if the host has a key of another type on record.
+    /// Put it on record and go on.
     AcceptNew,
     /// Ask; put it on record if the answer is yes.
     Ask(AskAboutKey),
@@ -73,7 +71,7 @@ pub enum HostKeyError {
     /// It is on record nowhere.
     #[error("the host key of {} is not known: {} {}", .0.host, .0.key_type, .0.fingerprint)]
     Unknown(Box<HostKeyPrompt>),
-    /// Another key of its type is on record.
+    /// Another key is on record.
     #[error("the host key of {host} has changed: it is now {offered}, but line {line} of {} has {recorded}", .file.display())]
     Changed {
         /// The host as `known_hosts` spells it.
@@ -181,20 +179,15 @@ impl HostKeyError {
 }
 
 fn unknown_hints(prompt: &HostKeyPrompt) -> Vec<String> {
-    let HostKeyPrompt { host, port, key_type, fingerprint, other_types, .. } = prompt;
-    let mut hints = Vec::new();
-    if !other_types.is_empty() {
-        hints.push(format!("careful: other keys of this host are on record ({})", other_types.join(", ")));
-    }
+    let HostKeyPrompt { host, port, key_type, fingerprint, .. } = prompt;
     let name = key_type.split('-').find(|part| !["ssh", "sha2"].contains(part)).unwrap_or("ed25519");
-    hints.push(format!(
-        "compare {fingerprint} with what the host's own console shows: ssh-keygen -lf /etc/ssh/ssh_host_{name}_key.pub"
-    ));
     let port = if *port == DEFAULT_PORT { String::new() } else { format!("-p {port} ") };
-    hints.push(format!(
-        "if they are the same, accept it with --accept-new, or log in once with: ssh {port}{host}"
-    ));
-    hints
+    vec![
+        format!(
+            "compare {fingerprint} with what the host's own console shows: ssh-keygen -lf /etc/ssh/ssh_host_{name}_key.pub"
+        ),
+        format!("if they are the same, accept it with --accept-new, or log in once with: ssh {port}{host}"),
+    ]
 }
 
 /// On whose word a host was recognised.
@@ -363,27 +356,21 @@ impl HostKeyCheck {
             Verdict::Known => Ok(self.trust(key)),
             Verdict::Changed(place) => Err(self.changed(key, place)),
             Verdict::Revoked(place) => Err(self.revoked(key, place)),
-            Verdict::Unknown { other_types } => self.decide(key, other_types, shared).await,
+            Verdict::Unknown => self.decide(key, shared).await,
         }
     }
 
-    async fn decide(
-        &self,
-        key: &KeyData,
-        other_types: Vec<String>,
-        shared: &Shared,
-    ) -> Result<Trust, HostKeyError> {
+    async fn decide(&self, key: &KeyData, shared: &Shared) -> Result<Trust, HostKeyError> {
         let prompt = Box::new(HostKeyPrompt {
             host: self.given.0.clone(),
             port: self.given.1,
             address: self.given.2,
             key_type: key.algorithm().to_string(),
             fingerprint: fingerprint(key),
-            other_types,
         });
         let accepted = match &self.unknown {
             UnknownKey::Refuse => false,
-            UnknownKey::AcceptNew => prompt.other_types.is_empty(),
+            UnknownKey::AcceptNew => true,
             UnknownKey::Ask(ask) => {
                 let (ask, prompt) = (Arc::clone(ask), prompt.clone());
                 shared.asking(tokio::task::spawn_blocking(move || ask(&prompt))).await.unwrap_or(false)

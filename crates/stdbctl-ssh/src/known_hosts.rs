@@ -33,9 +33,9 @@ pub(crate) struct Place {
 pub(crate) enum Verdict {
     /// This very key is on record.
     Known,
-    /// No key of this type is. Keys of these other types may be.
-    Unknown { other_types: Vec<String> },
-    /// Another key of the same type is on record.
+    /// No key is.
+    Unknown,
+    /// Another key is, of whatever type, and this one is not.
     Changed(Place),
     /// The key is marked as revoked, whatever else is on record.
     Revoked(Place),
@@ -113,8 +113,7 @@ impl KnownHosts {
         }
         let found = self.compare(&spelled(host, port), key);
         // OpenSSH falls back to the name without the port, but only to recognise a key, never to refuse one.
-        let unknown = matches!(found, Verdict::Unknown { .. });
-        if unknown
+        if found == Verdict::Unknown
             && port != DEFAULT_PORT
             && self.compare(&spelled(host, DEFAULT_PORT), key) == Verdict::Known
         {
@@ -124,23 +123,13 @@ impl KnownHosts {
     }
 
     fn compare(&self, name: &str, key: &KeyData) -> Verdict {
-        let mut changed = None;
-        let mut other_types = Vec::new();
-        for entry in self.matching(name, Marker::None) {
-            let recorded = entry.key.key_data();
-            if recorded == key {
-                return Verdict::Known;
-            }
-            if recorded.algorithm() == key.algorithm() {
-                changed.get_or_insert_with(|| entry.place());
-            } else {
-                let other = recorded.algorithm().to_string();
-                if !other_types.contains(&other) {
-                    other_types.push(other);
-                }
-            }
+        let recorded: Vec<_> = self.matching(name, Marker::None).collect();
+        if recorded.iter().any(|entry| entry.key.key_data() == key) {
+            return Verdict::Known;
         }
-        changed.map_or(Verdict::Unknown { other_types }, Verdict::Changed)
+        // As with OpenSSH, whatever its type. A line with a key of the type that was shown tells most.
+        let of_type = recorded.iter().find(|entry| entry.key.key_data().algorithm() == key.algorithm());
+        of_type.or(recorded.first()).map_or(Verdict::Unknown, |entry| Verdict::Changed(entry.place()))
     }
 
     /// The line that revokes this key (a host's, or an authority's) for this host.

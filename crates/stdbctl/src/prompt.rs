@@ -88,11 +88,7 @@ pub(crate) fn trust(screen: &MultiProgress, key: &HostKeyPrompt) -> bool {
         Some(address) if address.ip().to_string() != *host => format!("{host} ({address})"),
         _ => host.clone(),
     };
-    let mut text = format!("The host key of {whom} is not known:\n  {key_type} {fingerprint}\n");
-    if !key.other_types.is_empty() {
-        text =
-            format!("{text}There are keys of other types on record for it: {}\n", key.other_types.join(", "));
-    }
+    let text = format!("The host key of {whom} is not known:\n  {key_type} {fingerprint}\n");
     let question = "Is it the right one, to be trusted from now on?".to_owned();
     ask(screen, &clean::text(&text), question).unwrap_or(false)
 }

@@ -66,15 +66,18 @@ async fn a_new_key_is_accepted_and_then_known() {
 }
 
 #[tokio::test]
-async fn a_new_key_of_a_known_host_is_not_accepted_unasked() {
+async fn a_key_of_another_type_than_the_one_on_record_is_refused_unasked() {
     let sshd = Sshd::start();
     generate_key(&sshd.path("other"), "ecdsa", "");
-    sshd.write("known_hosts", &format!("[127.0.0.1]:{} {}", sshd.port, sshd.public_key("other")));
-    let mut options = sshd.options();
-    options.unknown_key = UnknownKey::AcceptNew;
-    let error = refusal(options).await;
-    assert_eq!(error.kind(), ErrorKind::HostKeyUnknown);
-    assert!(error.hints()[0].contains("ecdsa-sha2-nistp256"), "{:?}", error.hints());
+    let line = format!("[127.0.0.1]:{} {}", sshd.port, sshd.public_key("other"));
+    sshd.write("known_hosts", &line);
+    for unknown_key in [UnknownKey::AcceptNew, UnknownKey::Ask(Arc::new(|_| panic!("nobody is to be asked")))]
+    {
+        let mut options = sshd.options();
+        options.unknown_key = unknown_key;
+        assert_eq!(refusal(options).await.kind(), ErrorKind::HostKeyChanged);
+        assert_eq!(std::fs::read_to_string(sshd.path("known_hosts")).unwrap(), line);
+    }
 }
 
 #[tokio::test]

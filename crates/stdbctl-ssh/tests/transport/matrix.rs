@@ -23,6 +23,7 @@ impl World {
         for name in ["stranger", "changed"] {
             generate_key(&web.path(name), "ed25519", "");
         }
+        generate_key(&web.path("ecdsa"), "ecdsa", "");
         let user = user();
         certify(&web, "ed25519", "good", &["-n", &user]);
         certify(&web, "rsa", "good_rsa", &["-n", &user]);
@@ -35,6 +36,9 @@ impl World {
         operator.write("six", &format!("[::1]:{port} {key}"));
         operator.write("empty", "");
         operator.write("changed", &format!("[127.0.0.1]:{port} {}", web.public_key("changed")));
+        let other_type = format!("[127.0.0.1]:{port} {}", web.public_key("ecdsa"));
+        operator.write("port_of_other_type", &format!("{other_type}127.0.0.1 {key}"));
+        operator.write("other_type", &other_type);
         operator.write("revoked", &format!("{}@revoked * {key}", host_key_line(&web)));
         operator.write("without_port", &format!("127.0.0.1 {key}"));
         operator.write("only_web", &host_key_line(&web));
@@ -52,7 +56,7 @@ impl World {
 }
 
 /// A name, lines for `Host web1` (which is behind them), and whether that gets in.
-const CELLS: [(&str, &str, bool); 43] = [
+const CELLS: [(&str, &str, bool); 47] = [
     ("a key", "WEB\nIdentityFile KEYS/id_ed25519", true),
     ("a missing key and one", "WEB\nIdentityFile KEYS/missing\nIdentityFile KEYS/id_ed25519", true),
     ("another key", "WEB\nIdentityFile KEYS/stranger", false),
@@ -91,6 +95,22 @@ const CELLS: [(&str, &str, bool); 43] = [
     (
         "a changed key, accept-new",
         "WEB\nIdentityFile KEYS/id_ed25519\nUserKnownHostsFile DIR/changed\nStrictHostKeyChecking accept-new",
+        false,
+    ),
+    ("a key of another type", "WEB\nIdentityFile KEYS/id_ed25519\nUserKnownHostsFile DIR/other_type", false),
+    (
+        "a key of another type, accept-new",
+        "WEB\nIdentityFile KEYS/id_ed25519\nUserKnownHostsFile DIR/other_type\nStrictHostKeyChecking accept-new",
+        false,
+    ),
+    (
+        "a key for the name without its port",
+        "WEB\nIdentityFile KEYS/id_ed25519\nUserKnownHostsFile DIR/without_port",
+        true,
+    ),
+    (
+        "a key of another type for the name with its port",
+        "WEB\nIdentityFile KEYS/id_ed25519\nUserKnownHostsFile DIR/port_of_other_type",
         false,
     ),
     ("a revoked key", "WEB\nIdentityFile KEYS/id_ed25519\nUserKnownHostsFile DIR/revoked", false),
