@@ -1,5 +1,6 @@
 //! What the operator wants to see, and on what it is shown.
 
+use std::ffi::OsStr;
 use std::io::{self, IsTerminal as _, Write as _};
 
 use dialoguer::console::Term;
@@ -44,9 +45,11 @@ impl Console {
         human && !dumb && std::io::stderr().is_terminal()
     }
 
-    /// Whether there is a person to answer a question.
+    /// Whether there is a person to answer a question. Some CI jobs have a terminal, but nobody at it.
     pub(crate) fn can_ask(&self) -> bool {
-        self.format == Format::Human && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+        let is_job = is_set(std::env::var_os("CI").as_deref());
+        let has_terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+        self.format == Format::Human && has_terminal && !is_job
     }
 
     /// Says why stdbctl failed. A reader that is gone does not read this either.
@@ -70,6 +73,11 @@ impl Console {
     }
 }
 
+/// Whether a variable says yes, as `CI=true` does.
+fn is_set(value: Option<&OsStr>) -> bool {
+    value.is_some_and(|value| !["", "0", "false"].map(OsStr::new).contains(&value))
+}
+
 /// The result could not be written. A reader that has seen enough, as `head` has, is no failure.
 ///
 /// # Errors
@@ -91,4 +99,19 @@ pub(crate) fn show_usage(error: &clap::Error) -> ExitCode {
     }
     drop(anstream::stderr().write_all(error::render_usage(error).as_bytes()));
     ExitCode::Usage
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_is_set_unless_it_says_no() {
+        let table =
+            [("true", true), ("1", true), ("woodpecker", true), ("", false), ("0", false), ("false", false)];
+        for (value, expected) in table {
+            assert_eq!(is_set(Some(OsStr::new(value))), expected, "{value}");
+        }
+        assert!(!is_set(None));
+    }
 }

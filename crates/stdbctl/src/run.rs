@@ -133,7 +133,10 @@ async fn watch(
         tokio::select! {
             biased;
             event = events.recv() => match event {
-                Some(event) => show(reporter, &event, &mut shown),
+                Some(event) => {
+                    prompt::answered_all().await;
+                    show(reporter, &event, &mut shown);
+                }
                 None => break,
             },
             Some(question) = questions.recv() => {
@@ -199,4 +202,42 @@ pub(crate) fn interrupted() -> CliError {
 fn cut_off() -> CliError {
     interrupted()
         .hint("run again to go on: a step that has begun runs to its end on the host, and no other begins")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+
+    use stdbctl_engine::event::EventKind;
+
+    use super::*;
+
+    /// Counts.
+    struct Drawing(Arc<AtomicUsize>);
+
+    impl Reporter for Drawing {
+        fn event(&mut self, _: &Event) -> io::Result<()> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_drawn_while_somebody_is_asked() {
+        let ((sender, events), (asker, questions)) = (Sender::channel(), Asker::channel());
+        let drawn = Arc::new(AtomicUsize::new(0));
+        let (mut drawing, screen) = (Drawing(Arc::clone(&drawn)), MultiProgress::new());
+        let mut watching = Box::pin(watch(events, questions, &mut drawing, &screen));
+        let asking = prompt::asking().await;
+        sender.send(EventKind::HostObserved { host: "web1".to_owned() });
+        for _ in 0..10 {
+            assert!(futures_util::poll!(&mut watching).is_pending());
+        }
+        assert_eq!(drawn.load(Ordering::Relaxed), 0);
+        drop(asking);
+        drop((sender, asker));
+        watching.await;
+        assert_eq!(drawn.load(Ordering::Relaxed), 1);
+    }
 }

@@ -46,13 +46,15 @@ enum Typed {
     Interrupted,
 }
 
-/// Reads a line from the terminal on standard input. Blocks.
+/// Reads a line from the terminal on standard input, once `ask` has shown what for. Blocks. What was typed before does
+/// not count.
 ///
 /// # Errors
-/// If standard input is no terminal or fails, the line is no text or too long, or it was not finished: Ctrl-C, which
+/// If nothing could be shown, standard input is no terminal or fails, the line is no text or too long, or it was not finished: Ctrl-C, which
 /// interrupts the run as ever, or Ctrl-D.
-pub(crate) fn read(echo: Echo) -> io::Result<SecretString> {
+pub(crate) fn read(echo: Echo, ask: impl FnOnce() -> io::Result<()>) -> io::Result<SecretString> {
     let question = Question::new(echo)?;
+    ask()?;
     let mut line = Zeroizing::new(Vec::with_capacity(LONGEST));
     let typed = loop {
         // One byte at a time: nothing of it stays in a buffer of the standard library.

@@ -16,6 +16,7 @@ use crate::console::{Console, written};
 use crate::error::{CliError, in_one_line};
 use crate::exit_code::ExitCode;
 use crate::host::Place;
+use crate::prompt;
 use crate::report::exec::{ExecReport, describe};
 use crate::site::{Site, places};
 
@@ -62,6 +63,7 @@ async fn part(
     let (sender, mut output) = mpsc::channel(PIECES);
     let shown = async {
         while let Some(piece) = output.recv().await {
+            prompt::answered_all().await;
             lock(report).output(&host, piece);
         }
     };
@@ -74,6 +76,7 @@ async fn part(
     };
     let (result, ()) = tokio::join!(running, shown);
     let (result, stats) = split(result);
+    prompt::answered_all().await;
     match &result {
         Ok(ending) => lock(report).finished(&host, ending, started.elapsed().as_secs_f64()),
         Err(failure) => lock(report).failed(&host, &in_one_line(failure), failure.hints()),

@@ -17,6 +17,7 @@ use crate::console::{Console, written};
 use crate::error::{CliError, FailedHost, in_one_line, of_hosts};
 use crate::exit_code::ExitCode;
 use crate::host::{self, Place};
+use crate::prompt;
 use crate::report::transfer::TransferReport;
 use crate::site::{Site, places};
 use crate::transfer_root::TransferRoot;
@@ -157,6 +158,7 @@ struct Connecting {
 async fn part(host: String, to: Connecting, order: &Order, hosts: usize, report: &Report) -> Part {
     let mut stats = Stats::default();
     let result = attempts(&host, to, order, hosts, report, &mut stats).await;
+    prompt::answered_all().await;
     match &result {
         Ok(done) => lock(report).finished(&host, done),
         Err(fault) => lock(report).failed(&host, &in_one_line(fault)),
@@ -175,6 +177,7 @@ async fn attempts(
 ) -> Result<Transferred, Fault> {
     match attempt(host, to.clone(), order, hosts, report, stats).await {
         Err(Fault::Transfer(error)) if is_lost(&error) => {
+            prompt::answered_all().await;
             lock(report).going_on(host, &in_one_line(&error));
             attempt(host, to, order, hosts, report, stats).await
         }

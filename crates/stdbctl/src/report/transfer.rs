@@ -16,6 +16,7 @@ use super::{Writer, clean, github};
 use super::{keep, now};
 use crate::cli::Format;
 use crate::console::Console;
+use crate::prompt;
 
 /// How often a program is told how far it is.
 const TOLD: Duration = Duration::from_secs(1);
@@ -119,6 +120,8 @@ impl TransferReport {
         let Progress { done, total, kept, crossed } = progress;
         if let Form::Bars { bars, .. } = &mut self.form
             && let Some(bar) = bars.get(host)
+            // The next one comes soon.
+            && !prompt::is_asking()
         {
             if bar.length() != Some(total) {
                 bar.set_length(total);
