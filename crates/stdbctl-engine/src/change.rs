@@ -10,6 +10,9 @@ pub(crate) struct Change {
     pub(crate) details: Vec<String>,
     pub(crate) exact: bool,
     pub(crate) diffs: Vec<FileDiff>,
+    /// The sha256 of the file it replaces. Nobody is shown it: of a content that is not shown, it alone tells whether
+    /// it is still the one that was approved.
+    pub(crate) replaces: Option<String>,
     /// Whether what runs with it must take it up: not when only an owner or a mode changes.
     pub(crate) content: bool,
     /// The body of the task's function in the apply script: run under `set -eu`, with `$number` and `$run` set.
@@ -42,6 +45,7 @@ impl Change {
             exact: true,
             content: true,
             diffs: Vec::new(),
+            replaces: None,
             script,
             payload: None,
             lock: None,

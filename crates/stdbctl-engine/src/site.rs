@@ -27,6 +27,7 @@ use crate::run::{HostReport, Job, Options};
 use crate::script::{self, Apply};
 use crate::task::Task;
 
+use self::approval::Planned;
 use self::progress::{Heard, Progress};
 
 /// A host, what must be there, and what has become of it so far.
@@ -35,6 +36,8 @@ pub(crate) struct Site {
     pub(crate) report: HostReport,
     graph: Arc<Graph>,
     seen: Observation,
+    /// What is still to be done of what was approved.
+    approved: Option<Planned>,
     /// The run on the host whose connection was lost, if one was while it changed things.
     lost_run: Option<String>,
 }
@@ -55,6 +58,7 @@ impl Site {
             report,
             graph: Arc::new(job.graph),
             seen: Observation::default(),
+            approved: None,
             lost_run: None,
         };
         match job.connect.await {
@@ -83,7 +87,9 @@ impl Site {
         self.report.counts.unchanged = changes.unchanged;
         self.report.counts.skipped = changes.skipped.len();
         self.report.archives = archives(&self.graph, &self.seen);
-        self.report.plan = Some(changes.to_plan(&self.report.host));
+        let planned = Planned::new(&changes, &self.report.host);
+        self.report.plan = Some(planned.plan.clone());
+        self.approved = Some(planned);
         if changes.list.is_empty() {
             return Ok(());
         }

@@ -204,6 +204,55 @@ async fn a_connection_cut_anywhere_leaves_a_host_that_the_next_run_finishes() {
     }
 }
 
+#[tokio::test]
+async fn a_secret_that_somebody_else_has_changed_is_left_alone() {
+    let list = json!([
+        {"id": "key", "title": "key", "file":
+            {"path": "@/key", "owner": "OWNER", "group": "GROUP", "mode": "0600", "content": "new", "secret": true}},
+        {"id": "image", "title": "image", "file":
+            {"path": "@/image", "owner": "OWNER", "group": "GROUP", "content": "new"}}
+    ]);
+    for name in ["key", "image"] {
+        let host = Sandbox::new();
+        std::fs::write(host.path("key"), "old").unwrap();
+        std::fs::write(host.path("image"), b"\xff\x00").unwrap();
+        let theirs = host.path(name);
+        let host = Arc::new(host.meanwhile(move || std::fs::write(&theirs, b"\xff\x01").unwrap()));
+        let (report, _) = deploy(&host, &list, true).await;
+        assert!(matches!(report.hosts[0].failure, Some(Failure::Stale)), "{:?}", report.hosts[0].failure);
+        assert_eq!(std::fs::read(host.path(name)).unwrap(), b"\xff\x01");
+    }
+}
+
+#[tokio::test]
+async fn what_was_done_and_did_not_help_is_not_done_again_after_a_cut() {
+    let list = json!([
+        {"id": "migrate", "title": "migrate", "command": {"run": "echo run >>@/runs", "unless": "false"}},
+        {"id": "slow", "title": "slow", "needs": ["migrate"], "command":
+            {"run": "touch @/begun; until [ -e @/go ]; do sleep 0.05; done; touch @/slow", "creates": "@/slow"}},
+        {"id": "after", "title": "after", "needs": ["slow"], "command": {"run": "touch @/after", "creates": "@/after"}}
+    ]);
+    let host = Sandbox::new();
+    let begun = host.path("begun");
+    let host = Arc::new(host.forgotten_when(move || begun.exists()).that_comes_back());
+    let release = async {
+        while !host.holds_below("state/run", "lost") {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        std::fs::write(host.path("go"), "").unwrap();
+    };
+    let both = async { tokio::join!(deploy(&host, &list, true), release) };
+    let ((report, _), ()) = tokio::time::timeout(std::time::Duration::from_secs(60), both).await.unwrap();
+    let report = &report.hosts[0];
+    assert!(
+        matches!(&report.failure, Some(Failure::NotConverged(titles)) if titles == &["migrate"]),
+        "{:?}",
+        report.failure
+    );
+    assert_eq!((report.counts.failed, report.counts.changed, report.counts.skipped), (1, 1, 1));
+    assert_eq!(host.read("runs"), "run\n");
+}
+
 /// The first of these was begun by the lost run, and ends only once the operator is back.
 fn slow_house() -> Value {
     let mut list = house();

@@ -145,6 +145,7 @@ impl File {
             quote(&validator)
         );
         let mut change = Change::new(action, details, script).with_payload(self.payload());
+        change.replaces = observed.cloned();
         change.diffs.extend(Some(self.diff(old)).filter(|diff| !diff.diff.is_empty()));
         change
     }

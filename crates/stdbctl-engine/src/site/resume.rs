@@ -16,7 +16,9 @@
 //! A host that turns out to have changed between the plan and the lock goes the same way from 3 on; what others have
 //! done there counts as unchanged.
 
-use super::approval::unapproved;
+use std::collections::BTreeSet;
+
+use super::approval::{Planned, unapproved};
 use super::progress::{Heard, tell_wait};
 use super::{Site, archives};
 use crate::conversation::Conversation;
@@ -24,8 +26,9 @@ use crate::dialogue::{RunKey, refused, whole};
 use crate::event::{EventKind, Outcome, Sender};
 use crate::failure::Failure;
 use crate::observe::Observation;
-use crate::plan::HostPlan;
+use crate::plan::{Action, PlannedChange};
 use crate::planner;
+use crate::resource::Resource;
 use crate::run::Options;
 use crate::script;
 
@@ -55,15 +58,16 @@ impl Site {
             return Err(failure);
         }
         let left = self.left();
-        self.settle_lost(&before, &left, heard, events);
+        let unsettled = self.settle_lost(&before, &left, heard, events);
         let result = match first_failure(&before, heard) {
             Some(failure) => Err(failure),
-            None => self.must_be_approved(&left),
+            None if !unsettled.is_empty() => Err(Failure::NotConverged(unsettled)),
+            None => self.must_be_approved(&left, &before.without(&left)),
         };
         if result.is_err() {
             self.leave_out(&left, heard, events);
         }
-        result.map(|()| !left.changes.is_empty())
+        result.map(|()| !left.plan.changes.is_empty())
     }
 
     /// After the host was found changed: whether anything is left to do.
@@ -71,10 +75,11 @@ impl Site {
         let before = self.left();
         self.look_again(options, events).await?;
         let left = self.left();
-        self.must_be_approved(&left).map_err(|_| Failure::Stale)?;
-        let known = self.report.counts.unchanged + before.changes.len();
-        self.report.counts.unchanged = known.saturating_sub(left.changes.len());
-        Ok(!left.changes.is_empty())
+        // What others have made is no prediction that came true.
+        self.must_be_approved(&left, &BTreeSet::new()).map_err(|_| Failure::Stale)?;
+        let known = self.report.counts.unchanged + before.plan.changes.len();
+        self.report.counts.unchanged = known.saturating_sub(left.plan.changes.len());
+        Ok(!left.plan.changes.is_empty())
     }
 
     async fn come_back(
@@ -90,8 +95,8 @@ impl Site {
     }
 
     /// What is to be done as the host was seen last.
-    fn left(&self) -> HostPlan {
-        planner::plan(&self.graph, &self.seen).to_plan(&self.report.host)
+    fn left(&self) -> Planned {
+        Planned::new(&planner::plan(&self.graph, &self.seen), &self.report.host)
     }
 
     /// Observes once no other run changes the host.
@@ -110,21 +115,35 @@ impl Site {
         Ok(())
     }
 
-    fn must_be_approved(&self, left: &HostPlan) -> Result<(), Failure> {
-        let Some(approved) = &self.report.plan else { return Ok(()) };
-        let others = unapproved(left, approved, &self.graph);
+    /// From then on nothing but what is left is approved.
+    fn must_be_approved(&mut self, left: &Planned, made: &BTreeSet<String>) -> Result<(), Failure> {
+        let Some(approved) = &self.approved else { return Ok(()) };
+        let others = unapproved(left, approved, made, &self.graph);
         if others.is_empty() {
+            self.approved = Some(left.clone());
             return Ok(());
         }
         Err(Failure::Unapproved(others.into_iter().map(|change| change.title.clone()).collect()))
     }
 
-    /// Counts what became of the tasks of a run that was lost, and tells what was not heard of it.
-    fn settle_lost(&mut self, before: &HostPlan, left: &HostPlan, heard: &Heard, events: &Sender) {
-        for change in &before.changes {
+    /// Counts what became of the tasks of a run that was lost, and tells what was not heard of it. Those that were done
+    /// and would still change something are its result: they are not made a second time.
+    fn settle_lost(
+        &mut self,
+        before: &Planned,
+        left: &Planned,
+        heard: &Heard,
+        events: &Sender,
+    ) -> Vec<String> {
+        let mut unsettled = Vec::new();
+        for change in &before.plan.changes {
             match heard.ends.get(&change.task) {
                 Some(failed @ Outcome::Failed { .. }) => self.count(failed),
-                _ if has(left, &change.task) => {}
+                Some(Outcome::Changed) if left.has(&change.task) && !self.is_due_again(change, left) => {
+                    self.report.counts.failed += 1;
+                    unsettled.push(change.title.clone());
+                }
+                _ if left.has(&change.task) => {}
                 Some(Outcome::Changed) => self.count(&Outcome::Changed),
                 _ => {
                     self.count(&Outcome::Changed);
@@ -133,15 +152,25 @@ impl Site {
             }
         }
         // What waits for something may have to wait again.
-        let more = left.changes.iter().filter(|change| !has(before, &change.task)).count();
+        let more = left.plan.changes.iter().filter(|change| !before.has(&change.task)).count();
         self.report.counts.unchanged = self.report.counts.unchanged.saturating_sub(more);
+        unsettled
+    }
+
+    /// Whether a task that was done has something to do again: to wait, or to take up what is left to do.
+    fn is_due_again(&self, change: &PlannedChange, left: &Planned) -> bool {
+        let resource = self.graph.task(&change.task).map(|task| &task.resource);
+        change.action == Action::Wait
+            || matches!(resource, Some(Resource::Service(service)) if service.with.iter().any(|task| left.has(task)))
     }
 
     /// What is left is not made.
-    fn leave_out(&mut self, left: &HostPlan, heard: &Heard, events: &Sender) {
-        for change in &left.changes {
+    fn leave_out(&mut self, left: &Planned, heard: &Heard, events: &Sender) {
+        for change in &left.plan.changes {
             match heard.ends.get(&change.task) {
                 Some(Outcome::Failed { .. }) => {}
+                Some(Outcome::Changed) if !self.is_due_again(change, left) => {}
+                Some(Outcome::Changed) => self.report.counts.changed += 1,
                 Some(Outcome::Skipped { .. }) => self.report.counts.skipped += 1,
                 _ => {
                     self.report.counts.skipped += 1;
@@ -168,13 +197,9 @@ impl Site {
     }
 }
 
-fn has(plan: &HostPlan, task: &str) -> bool {
-    plan.changes.iter().any(|change| change.task == task)
-}
-
 /// The first task that was heard to have failed.
-fn first_failure(before: &HostPlan, heard: &Heard) -> Option<Failure> {
-    before.changes.iter().find_map(|change| match heard.ends.get(&change.task)? {
+fn first_failure(before: &Planned, heard: &Heard) -> Option<Failure> {
+    before.plan.changes.iter().find_map(|change| match heard.ends.get(&change.task)? {
         Outcome::Failed { why } => {
             let (task, title) = (change.task.clone(), change.title.clone());
             Some(Failure::Task { task, title, why: why.clone() })
