@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use russh::MethodSet;
 use russh::client::{AuthResult, Handle};
-use russh::keys::HashAlg;
 use russh::keys::agent::AgentIdentity;
+use russh::keys::{HashAlg, PublicKey};
 
 use self::order::{Order, Try};
 pub(crate) use self::signing::SigningError;
@@ -34,6 +34,8 @@ pub(crate) struct Login<'a> {
     address: &'a str,
     /// What a person's words were tried as.
     typed: Option<Typed>,
+    /// The bare keys that were offered.
+    offered: Vec<PublicKey>,
 }
 
 /// What came of one try.
@@ -85,7 +87,16 @@ impl<'a> Login<'a> {
         address: &'a str,
     ) -> Self {
         let (shared, counter) = (Arc::clone(&line.shared), Arc::clone(&line.counter));
-        Self { handle: &mut line.handle, shared, counter, options, user, address, typed: None }
+        Self {
+            handle: &mut line.handle,
+            shared,
+            counter,
+            options,
+            user,
+            address,
+            typed: None,
+            offered: Vec::new(),
+        }
     }
 
     /// Tries one after the other, and says which key was the first to be taken, if all before it were refused. Each
@@ -111,6 +122,7 @@ impl<'a> Login<'a> {
                     if matches!(next, Try::Key(_))
                         && !methods.iter().any(|name| name == Method::PublicKey.name())
                     {
+                        self.offered.clear();
                         order.put_back();
                     } else {
                         refusal.add(next);
@@ -139,6 +151,7 @@ impl<'a> Login<'a> {
                 }
             }
         }
+        refusal.skipped.extend(order.held_back());
         refusal.typed = self.typed;
         Err(self.refuse(refusal))
     }
@@ -173,6 +186,13 @@ impl<'a> Login<'a> {
             Err(why) => return Answer::Skipped(why),
         };
         let (user, key) = (self.user, identity.key.clone());
+        // Which key is in a file is known late.
+        if identity.certificate.is_none() {
+            if self.offered.iter().any(|offered| offered.key_data() == key.key_data()) {
+                return Answer::Skipped(format!("{} was offered before", identity.name));
+            }
+            self.offered.push(key.clone());
+        }
         let result = if let Some(certificate) = identity.certificate.clone() {
             self.handle.authenticate_certificate_with(user, certificate, hash, &mut signer).await
         } else {

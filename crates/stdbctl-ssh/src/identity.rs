@@ -17,7 +17,7 @@ use crate::printable::printable;
 use crate::ssh_config::Method;
 
 /// Servers hang up after six tries (`MaxAuthTries`), and each costs a round trip. The sixth is for a password.
-const MOST_OFFERED: usize = 5;
+pub(crate) const MOST_OFFERED: usize = 5;
 const DEFAULT_FILES: [&str; 5] = ["id_ed25519", "id_ecdsa", "id_rsa", "id_ed25519_sk", "id_ecdsa_sk"];
 
 /// What signs with a key.
@@ -113,8 +113,8 @@ struct Gathering<'g> {
 }
 
 impl Identities {
-    /// Keys named by the operator come first, then those of the configuration, then those of the agent. Where
-    /// nobody names any, the usual files come after the agent's.
+    /// Keys named by the operator come first, then those of the configuration and the agent, in OpenSSH's order.
+    /// Where nobody names any, the usual files are as if configured.
     pub(crate) async fn gather(options: &ConnectOptions, user: &str) -> Self {
         if !options.authentication.allows(Method::PublicKey) {
             return Self::default();
@@ -172,25 +172,40 @@ impl Gathering<'_> {
         for file in identity_files {
             self.offer_file(file, true);
         }
+        self.sort(0, self.identities.offered.len());
+        let start = self.identities.offered.len();
         let usual = || {
             let directory = std::env::home_dir().unwrap_or_default().join(".ssh");
             DEFAULT_FILES.map(|name| directory.join(name)).to_vec()
         };
-        match configured_identities {
-            Some(files) => {
-                for file in files {
-                    self.offer_file(file, false);
-                }
-                self.offer_agent(*identities_only);
-            }
-            None if identity_files.is_empty() => {
-                self.offer_agent(*identities_only);
-                for file in usual() {
-                    self.offer_file(&file, false);
-                }
-            }
-            None => self.offer_agent(*identities_only),
+        let no_usual = || if identity_files.is_empty() { usual() } else { Vec::new() };
+        for file in configured_identities.clone().unwrap_or_else(no_usual) {
+            self.offer_file(&file, false);
         }
+        let of_files = self.identities.offered.len();
+        self.offer_agent(*identities_only);
+        self.sort(start, of_files);
+    }
+
+    /// OpenSSH's order from `start` on: certificates that were named, keys of the agent's that are those `of_files`,
+    /// in its order, its other ones, and keys that are only in files.
+    fn sort(&mut self, start: usize, of_files: usize) {
+        let place = |(index, offer): &(usize, Offer)| {
+            let Offer::Key(identity) = offer else { return (3, 0) };
+            let is_named = |named: &Certified| identity.certificate.as_ref() == Some(&named.certificate);
+            let is_held = |held: &AgentKey| held.key.key_data() == identity.key.key_data();
+            if let Some(place) = self.certificates.iter().position(is_named) {
+                return (0, place);
+            }
+            match self.held.iter().position(is_held) {
+                Some(place) if start + index < of_files => (1, place),
+                Some(place) => (2, place),
+                None => (3, 0),
+            }
+        };
+        let mut sorted: Vec<_> = self.identities.offered.split_off(start).into_iter().enumerate().collect();
+        sorted.sort_by_key(place);
+        self.identities.offered.extend(sorted.into_iter().map(|(_, offer)| offer));
     }
 
     /// All that the agent holds, or only what goes with a certificate that was named.
@@ -260,7 +275,12 @@ impl Gathering<'_> {
                 let signing = Signing::Locked(file.to_owned());
                 self.offer_key(&key, &signing, beside, &file.display().to_string());
             }
-            (None, None) => self.identities.offered.push(Offer::Sealed(file.to_owned())),
+            (None, None) => {
+                let is_same = |offer: &Offer| matches!(offer, Offer::Sealed(other) if other == file);
+                if !self.identities.offered.iter().any(is_same) {
+                    self.identities.offered.push(Offer::Sealed(file.to_owned()));
+                }
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! In which order a login tries what it has.
 
 use crate::connect::ConnectOptions;
-use crate::identity::Offer;
+use crate::identity::{MOST_OFFERED, Offer};
 use crate::ssh_config::Method;
 
 /// What is tried.
@@ -19,6 +19,7 @@ pub(super) struct Order<'i> {
     preferred: Vec<Method>,
     offers: &'i [Offer],
     offered: usize,
+    most_offered: usize,
 }
 
 impl Try<'_> {
@@ -45,7 +46,7 @@ impl<'i> Order<'i> {
     pub(super) fn new(options: &ConnectOptions, offers: &'i [Offer]) -> Self {
         let is_possible = |method: &Method| *method == Method::PublicKey || options.can_ask();
         let preferred = options.authentication.methods.iter().copied().filter(is_possible).collect();
-        Self { preferred, offers, offered: 0 }
+        Self { preferred, offers, offered: 0, most_offered: MOST_OFFERED }
     }
 
     /// The next try, given what the server takes; None if it has not said yet. A key may be offered without
@@ -53,9 +54,16 @@ impl<'i> Order<'i> {
     pub(super) fn next(&mut self, taken: Option<&[String]>) -> Option<Try<'i>> {
         let is_taken =
             |method: Method| taken.is_none_or(|taken| taken.iter().any(|name| name == method.name()));
+        // Where both ways to type are taken, one of them may fail at once, and a server hang up before the other.
+        let is_left = |method| taken.is_some() && is_taken(method) && self.preferred.contains(&method);
+        let both = is_left(Method::Password) && is_left(Method::KeyboardInteractive);
+        if both {
+            self.most_offered = MOST_OFFERED - 1;
+        }
         for (index, &method) in self.preferred.iter().enumerate().filter(|(_, method)| is_taken(**method)) {
             if method == Method::PublicKey {
-                if let Some(offer) = self.offers.get(self.offered) {
+                let offer = self.offers.get(self.offered).filter(|_| self.offered < self.most_offered);
+                if let Some(offer) = offer {
                     self.offered += 1;
                     return Some(Try::Key(offer));
                 }
@@ -68,6 +76,14 @@ impl<'i> Order<'i> {
             return Some(if method == Method::Password { Try::Password } else { Try::Answers });
         }
         None
+    }
+
+    /// Keys that were not offered for the sake of a password, in words.
+    pub(super) fn held_back(&self) -> impl Iterator<Item = String> {
+        let held_back = self.offers.iter().skip(self.most_offered.max(self.offered));
+        held_back.map(|offer| {
+            format!("{} was not offered: the server's last try was for a password", offer.name())
+        })
     }
 
     /// The last key was refused because the server wants another proof first, and may be taken then.
@@ -116,6 +132,14 @@ mod tests {
         let all = ["publickey", "password", "keyboard-interactive"];
         assert_eq!(tries(&options, 1, Some(&all)), "key0 keyboard-interactive password");
         assert_eq!(tries(&options, 1, Some(&["hostbased"])), "");
+    }
+
+    #[test]
+    fn a_server_that_hangs_up_after_six_tries_is_asked_in_both_ways() {
+        let options = options(&Method::ALL, true);
+        let all = ["publickey", "password", "keyboard-interactive"];
+        assert_eq!(tries(&options, 5, Some(&all)), "key0 key1 key2 key3 keyboard-interactive password");
+        assert_eq!(tries(&options, 5, Some(&all[..2])), "key0 key1 key2 key3 key4 password");
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod forward;
 mod hops;
 mod host_key_update;
 mod host_keys;
+mod key_order;
 mod logins;
 mod matrix;
 mod observed;

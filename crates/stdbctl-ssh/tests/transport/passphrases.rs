@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use stdbctl_ssh::{ConnectError, ConnectOptions, ErrorKind, Question, connect};
 
+use crate::agent::Agent;
 use crate::asking::Person;
 use crate::configured::{Operator, certify, host, options_of};
 use crate::proxy::{Fault, Proxy};
@@ -121,6 +122,41 @@ async fn keys_in_older_formats_are_unlocked_too() {
         connect(options(&sshd, &["id_ed25519", &name], &person)).await.unwrap();
         assert_eq!(person.asked(), [], "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_wait_for_a_passphrase_is_met_again() {
+    let sshd = Sshd::start_with(&["ed25519"], "LoginGraceTime 1");
+    locked(&sshd, "locked");
+    authorize(&sshd, "locked");
+    let person = Person::answering_after(Duration::from_secs(3), &[PASSPHRASE]);
+    connect(options(&sshd, &["locked"], &person)).await.unwrap();
+    assert_eq!(person.asked().len(), 1);
+    assert_eq!(sshd.log().matches("Postponed publickey").count(), 2, "{}", sshd.log());
+}
+
+/// Encrypts a key file so that nobody can tell which key is in it.
+fn seal(file: &Path) {
+    keygen(&["-q", "-p", "-m", "PKCS8", "-P", "", "-N", PASSPHRASE, "-f", file.to_str().unwrap()]);
+    std::fs::remove_file(file.with_extension("pub")).unwrap();
+}
+
+#[tokio::test]
+async fn no_key_is_offered_twice() {
+    let sshd = Sshd::start();
+    let agent = Agent::start();
+    generate_key(&sshd.path("sealed"), "ecdsa", "");
+    agent.add(sshd.path("sealed"));
+    seal(&sshd.path("sealed"));
+    let person = Person::answering(&[PASSPHRASE]);
+    let mut options = options(&sshd, &["sealed"], &person);
+    options.configured_identities = Some(options.identity_files.clone());
+    options.agent_socket = Some(agent.socket());
+    let error = refusal(options).await;
+    assert_eq!(sshd.log().matches("Failed publickey").count(), 1, "{}", sshd.log());
+    let ConnectError::AuthRefused { skipped, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(skipped.len(), 1, "{skipped:?}");
+    assert!(skipped[0].contains("was offered before"), "{skipped:?}");
 }
 
 #[tokio::test]

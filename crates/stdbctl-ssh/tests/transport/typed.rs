@@ -295,6 +295,23 @@ async fn one_proof_after_the_other_is_given() {
 }
 
 #[tokio::test]
+async fn a_password_is_asked_for_before_a_real_server_has_had_enough() {
+    let extra = "PasswordAuthentication yes\nKbdInteractiveAuthentication yes";
+    let sshd = Sshd::start_with(&["ed25519"], extra);
+    let person = Person::answering(&["wrong"]);
+    let mut options = sshd.options();
+    options.identity_files = (0..5).map(|number| sshd.path(&format!("stranger{number}"))).collect();
+    for file in &options.identity_files {
+        generate_key(file, "ed25519", "");
+    }
+    options.keyring = person.keyring.clone();
+    let error = refusal(options).await;
+    assert_eq!(person.asked().len(), 1, "{error:?}");
+    assert!(error.to_string().contains("refused the password"), "{error}");
+    assert!(error.hints().join("\n").contains("stranger4"), "{:?}", error.hints());
+}
+
+#[tokio::test]
 async fn the_preferred_method_comes_first() {
     let server = Asking::start(Wish { pretended: vec![PublicKey], ..wants(&[Password]) }).await;
     let mut options = server.options(&Person::answering(&[PASSWORD]));
