@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use russh::Names;
 use russh::client::{self, DisconnectReason, Session};
-use russh::keys::{PublicKey, PublicKeyOrCertificate};
+use russh::keys::{Algorithm, PublicKey, PublicKeyOrCertificate};
 use tokio::sync::oneshot;
 use tokio::time::{error::Elapsed, timeout};
 
-use crate::host_key::{HostKeyCheck, HostKeyError, Trust};
+use crate::host_key::{HostKeyCheck, HostKeyError, Trust, type_of};
 use crate::observer::{Algorithms, Observation, Observer};
 use crate::printable::printable;
 
@@ -106,6 +106,8 @@ pub(crate) enum ClientError {
 
 pub(crate) struct Client {
     pub(crate) check: HostKeyCheck,
+    /// The type of the key that the server has shown, until it is known on which they have agreed.
+    pub(crate) shown: Option<Algorithm>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) observer: Observer,
     /// Where the server's list of its keys goes, the first time.
@@ -119,6 +121,7 @@ impl client::Handler for Client {
         if self.check.check(shown, &self.shared).await? != Trust::OfUser {
             self.announce = None;
         }
+        self.shown = Some(type_of(shown));
         self.observer.tell(|| Observation::Recognised(self.check.recognised(shown)));
         Ok(true)
     }
@@ -129,6 +132,9 @@ impl client::Handler for Client {
         names: &Names,
         _: &mut Session,
     ) -> Result<(), Self::Error> {
+        if let Some(shown) = self.shown.take() {
+            self.check.check_agreed(&names.key, &shown)?;
+        }
         self.observer.tell(|| Observation::Agreed(Algorithms::new(names)));
         Ok(())
     }

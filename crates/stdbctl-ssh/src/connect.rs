@@ -366,7 +366,8 @@ async fn agree(
     let (announce, announced) = oneshot::channel();
     let update = check.update();
     let announce = update.is_some().then_some(announce);
-    let client = Client { check, shared: Arc::clone(&shared), observer: options.observer.clone(), announce };
+    let observer = options.observer.clone();
+    let client = Client { check, shown: None, shared: Arc::clone(&shared), observer, announce };
     let agreeing = client::connect_stream(config, stream, client);
     let failure = match shared.within(options.connect_timeout, agreeing).await {
         Ok(Ok(handle)) => {

@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use russh::Preferred;
 use russh::keys::ssh_key::public::{KeyData, RsaPublicKey};
 use russh::keys::{Algorithm, Certificate, PublicKeyOrCertificate};
+use tokio::task::spawn_blocking;
 
 use crate::algorithms::{AlgorithmRules, HostKeys, NoneLeft};
 use crate::certificate::{CertificateFault, check_certificate};
@@ -18,7 +19,7 @@ use crate::connect::{ConnectOptions, Recording};
 use crate::error::ErrorKind;
 use crate::host_key_update::HostKeyUpdate;
 use crate::known_hosts::{KnownHosts, Place, Verdict, fingerprint, spelled};
-use crate::known_hosts_file::remember;
+use crate::known_hosts_file::{PATIENCE, remember};
 use crate::known_hosts_update::Names;
 use crate::observer::{Recognised, Trusted};
 use crate::route::Route;
@@ -106,6 +107,14 @@ pub enum HostKeyError {
         #[source]
         source: CertificateFault,
     },
+    /// It is of a type that was not agreed on.
+    #[error("{host} has shown a host key of a type that was not agreed on: {key_type}")]
+    OtherType {
+        /// The host as given.
+        host: String,
+        /// The type that was shown.
+        key_type: String,
+    },
     /// It is an RSA key of so few bits that it could be broken.
     #[error("the host key of {host} is an RSA key of {bits} bits; RequiredRSASize wants {required}")]
     TooShort {
@@ -143,7 +152,7 @@ impl HostKeyError {
             Self::Changed { .. } => ErrorKind::HostKeyChanged,
             Self::Revoked { .. } => ErrorKind::HostKeyRevoked,
             Self::Certificate { .. } => ErrorKind::HostKeyCertificate,
-            Self::TooShort { .. } => ErrorKind::KeyExchange,
+            Self::OtherType { .. } | Self::TooShort { .. } => ErrorKind::KeyExchange,
             Self::Unreadable { .. } | Self::NotSaved { .. } => ErrorKind::KnownHosts,
         }
     }
@@ -162,6 +171,11 @@ impl HostKeyError {
                 ]
             }
             Self::Certificate { .. } => Vec::new(),
+            Self::OtherType { .. } => {
+                vec![
+                    "no honest server does that: find out what answers there before you try again".to_owned(),
+                ]
+            }
             Self::TooShort { .. } => {
                 vec!["give the host a new key: ssh-keygen -A makes those it lacks".to_owned()]
             }
@@ -256,9 +270,7 @@ impl HostKeyCheck {
     /// If the configuration leaves nothing to offer.
     pub(crate) fn preferred(&self) -> Result<Preferred, NoneLeft> {
         let recorded = self.known.key_types(&self.host, self.port);
-        let is_recorded = |algorithm: &Algorithm| {
-            recorded.iter().any(|known| known == algorithm || (is_rsa(known) && is_rsa(algorithm)))
-        };
+        let is_recorded = |algorithm: &Algorithm| recorded.iter().any(|known| is_of_type(algorithm, known));
         let HostKeys { plain, certified, is_ordered } = self.algorithms.host_keys()?;
         let known_first = |algorithms: Vec<Algorithm>| {
             let (mut first, rest): (Vec<_>, Vec<_>) =
@@ -282,6 +294,7 @@ impl HostKeyCheck {
         shown: &PublicKeyOrCertificate,
         shared: &Shared,
     ) -> Result<Trust, HostKeyError> {
+        self.check_type(shown)?;
         let Some(certificate) = shown.certificate() else {
             let key = shown.public_key();
             self.check_size(key.key_data())?;
@@ -296,9 +309,40 @@ impl HostKeyCheck {
         let Err(fault) = self.check_vouched(certificate) else { return Ok(Trust::Other) };
         // As with OpenSSH: a certificate that is good for nothing takes nothing from the key in it.
         match self.known.check(&self.host, self.port, certificate.public_key()) {
-            Verdict::Known => Ok(self.trust(certificate.public_key())),
+            Verdict::Known => {
+                let key = certificate.public_key();
+                self.check_address(key).map(|()| self.trust(key))
+            }
             Verdict::Changed(place) => Err(self.changed(certificate.public_key(), place)),
             _ => Err(self.bad_certificate(fault)),
+        }
+    }
+
+    /// russh takes whatever the server shows: whether its type is one of those that were asked for is seen here.
+    fn check_type(&self, shown: &PublicKeyOrCertificate) -> Result<(), HostKeyError> {
+        let algorithm = type_of(shown);
+        let is_listed = self.algorithms.host_keys().is_ok_and(|HostKeys { plain, certified, .. }| {
+            let listed = if shown.certificate().is_some() { certified } else { plain };
+            listed.iter().any(|listed| is_of_type(listed, &algorithm))
+        });
+        if is_listed { Ok(()) } else { Err(self.other_type(&algorithm)) }
+    }
+
+    /// Whether the key that was shown is of the type that the two sides have agreed on.
+    pub(crate) fn check_agreed(&self, agreed: &Algorithm, shown: &Algorithm) -> Result<(), HostKeyError> {
+        if is_of_type(agreed, shown) { Ok(()) } else { Err(self.other_type(shown)) }
+    }
+
+    fn other_type(&self, shown: &Algorithm) -> HostKeyError {
+        HostKeyError::OtherType { host: self.given.0.clone(), key_type: shown.to_string() }
+    }
+
+    /// As with OpenSSH where `CheckHostIP` is on: another key on record for the address is a change too.
+    fn check_address(&self, key: &KeyData) -> Result<(), HostKeyError> {
+        let Some(address) = &self.address else { return Ok(()) };
+        match self.known.compare(address, key) {
+            Verdict::Changed(place) => Err(changed(address.clone(), key, place)),
+            _ => Ok(()),
         }
     }
 
@@ -353,10 +397,13 @@ impl HostKeyCheck {
 
     async fn check_key(&self, key: &KeyData, shared: &Shared) -> Result<Trust, HostKeyError> {
         match self.known.check(&self.host, self.port, key) {
-            Verdict::Known => Ok(self.trust(key)),
+            Verdict::Known => self.check_address(key).map(|()| self.trust(key)),
             Verdict::Changed(place) => Err(self.changed(key, place)),
             Verdict::Revoked(place) => Err(self.revoked(key, place)),
-            Verdict::Unknown => self.decide(key, shared).await,
+            Verdict::Unknown => {
+                self.check_address(key)?;
+                self.decide(key, shared).await
+            }
         }
     }
 
@@ -373,7 +420,7 @@ impl HostKeyCheck {
             UnknownKey::AcceptNew => true,
             UnknownKey::Ask(ask) => {
                 let (ask, prompt) = (Arc::clone(ask), prompt.clone());
-                shared.asking(tokio::task::spawn_blocking(move || ask(&prompt))).await.unwrap_or(false)
+                shared.asking(spawn_blocking(move || ask(&prompt))).await.unwrap_or(false)
             }
         };
         if !accepted {
@@ -383,11 +430,17 @@ impl HostKeyCheck {
             UnknownKey::Ask(_) => Trust::OfUser,
             UnknownKey::Refuse | UnknownKey::AcceptNew => Trust::Other,
         };
-        self.file.as_ref().map_or(Ok(trust), |file| {
-            remember(file, &spelled(&self.host, self.port), key, self.recording.hash_names)
-                .map(|()| trust)
-                .map_err(|source| HostKeyError::NotSaved { file: file.clone(), source })
-        })
+        self.remember(key).await.map(|()| trust)
+    }
+
+    /// Puts a key on record. On a thread of its own: others may have the file's lock.
+    async fn remember(&self, key: &KeyData) -> Result<(), HostKeyError> {
+        let Some(file) = self.file.clone() else { return Ok(()) };
+        let (name, key, is_hashed) = (spelled(&self.host, self.port), key.clone(), self.recording.hash_names);
+        let to = file.clone();
+        let remembered = spawn_blocking(move || remember(&to, &name, &key, is_hashed, PATIENCE)).await;
+        let remembered = remembered.map_err(io::Error::other).flatten();
+        remembered.map_err(|source| HostKeyError::NotSaved { file, source })
     }
 
     /// As whose a key on record counts: not the user's where the machine's files have it, or only the name without
@@ -418,13 +471,7 @@ impl HostKeyCheck {
     }
 
     fn changed(&self, key: &KeyData, place: Place) -> HostKeyError {
-        HostKeyError::Changed {
-            host: spelled(&self.host, self.port),
-            offered: fingerprint(key),
-            recorded: place.fingerprint,
-            file: place.file,
-            line: place.line,
-        }
+        changed(spelled(&self.host, self.port), key, place)
     }
 
     fn revoked(&self, key: &KeyData, place: Place) -> HostKeyError {
@@ -450,25 +497,50 @@ fn address_on_record(options: &ConnectOptions, address: Option<SocketAddr>) -> O
     (!address.ip().is_loopback() && ip != options.host_name()).then(|| spelled(&ip, address.port()))
 }
 
-fn is_rsa(algorithm: &Algorithm) -> bool {
-    matches!(algorithm, Algorithm::Rsa { .. })
+fn changed(host: String, key: &KeyData, Place { file, line, fingerprint: recorded }: Place) -> HostKeyError {
+    HostKeyError::Changed { host, offered: fingerprint(key), recorded, file, line }
+}
+
+/// The type of the key that a server has shown, in a certificate or not.
+pub(crate) fn type_of(shown: &PublicKeyOrCertificate) -> Algorithm {
+    let certificate = shown.certificate();
+    certificate
+        .map_or_else(|| shown.public_key().algorithm(), |certificate| certificate.public_key().algorithm())
+}
+
+/// Whether a key is of the type that an algorithm is for: an RSA key signs with any hash.
+fn is_of_type(algorithm: &Algorithm, key: &Algorithm) -> bool {
+    algorithm == key || matches!((algorithm, key), (Algorithm::Rsa { .. }, Algorithm::Rsa { .. }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::algorithms::AlgorithmList;
     use russh::kex::{
         EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT, EXTENSION_SUPPORT_AS_CLIENT, MLKEM768X25519_SHA256,
     };
+    use russh::keys::{HashAlg, PublicKey};
+    use tempfile::TempDir;
 
-    fn check_with(known_hosts: &str) -> HostKeyCheck {
+    fn options_with(known_hosts: &str) -> (TempDir, ConnectOptions) {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("known_hosts");
         std::fs::write(&file, known_hosts).unwrap();
         let mut options = ConnectOptions::new("example.com".parse().unwrap());
         (options.known_hosts, options.global_known_hosts) = (vec![file], Vec::new());
-        HostKeyCheck::new(&options, None).unwrap()
+        (directory, options)
     }
+
+    fn check_with(known_hosts: &str) -> HostKeyCheck {
+        HostKeyCheck::new(&options_with(known_hosts).1, None).unwrap()
+    }
+
+    fn shown(key: &str) -> PublicKeyOrCertificate {
+        PublicKey::from_openssh(key).unwrap().into()
+    }
+
+    const ED25519: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
 
     const ECDSA: &str = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBEmKSENjQEezOmxkZMy7opKgwFB9nkt5YRrYMjNuG5N87uRgg6CLrbo5wAdT/y6v0mKV0U2w0WZ2YB/++Tpockg=";
 
@@ -489,6 +561,70 @@ mod tests {
             |known_hosts: &str| check_with(known_hosts).preferred().unwrap().key.first().unwrap().to_string();
         assert_eq!(first(&format!("example.com {ECDSA}\n")), "ecdsa-sha2-nistp256");
         assert_eq!(first(&format!("other.example {ECDSA}\n")), "ssh-ed25519");
+    }
+
+    #[tokio::test]
+    async fn a_type_that_was_not_asked_for_is_refused_and_not_put_on_record() {
+        for known_hosts in [String::new(), format!("example.com {ECDSA}\n")] {
+            let (_directory, mut options) = options_with(&known_hosts);
+            options.unknown_key = UnknownKey::AcceptNew;
+            let host_key = Some(AlgorithmList::new("ssh-ed25519,ecdsa-sha2-nistp256-cert-v01@openssh.com"));
+            options.algorithms = Arc::new(AlgorithmRules { host_key, ..AlgorithmRules::default() });
+            let check = HostKeyCheck::new(&options, None).unwrap();
+            let error = check.check(&shown(ECDSA), &Shared::default()).await.unwrap_err();
+            assert!(matches!(error, HostKeyError::OtherType { .. }), "{error}");
+            assert_eq!(std::fs::read_to_string(&options.known_hosts[0]).unwrap(), known_hosts);
+        }
+    }
+
+    #[test]
+    fn what_is_shown_is_of_the_type_that_was_agreed_on() {
+        let check = check_with("");
+        let rsa = |hash| Algorithm::Rsa { hash };
+        check.check_agreed(&Algorithm::Ed25519, &type_of(&shown(ED25519))).unwrap();
+        check.check_agreed(&rsa(Some(HashAlg::Sha512)), &rsa(None)).unwrap();
+        for agreed in [rsa(Some(HashAlg::Sha256)), type_of(&shown(ECDSA))] {
+            let error = check.check_agreed(&agreed, &type_of(&shown(ED25519))).unwrap_err();
+            assert!(error.to_string().contains("ssh-ed25519"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn another_key_on_record_for_the_address_is_a_change_where_that_is_checked() {
+        for (known_hosts, with_address, is_changed) in [
+            (format!("example.com {ED25519}\n192.0.2.7 {ECDSA}\n"), true, true),
+            (format!("example.com {ED25519}\n192.0.2.7 {ECDSA}\n"), false, false),
+            (format!("example.com {ED25519}\n192.0.2.7 {ED25519}\n"), true, false),
+            (format!("example.com {ED25519}\n"), true, false),
+            (format!("192.0.2.7 {ECDSA}\n"), true, true),
+        ] {
+            let (_directory, mut options) = options_with(&known_hosts);
+            options.unknown_key = UnknownKey::AcceptNew;
+            options.recording.with_address = with_address;
+            let check = HostKeyCheck::new(&options, Some("192.0.2.7:22".parse().unwrap())).unwrap();
+            let checked = check.check(&shown(ED25519), &Shared::default()).await;
+            assert_eq!(checked.is_err(), is_changed, "{known_hosts}: {checked:?}");
+            if let Err(error) = checked {
+                assert!(error.hints()[1].contains("ssh-keygen -R '192.0.2.7' -f"), "{error:?}");
+                assert_eq!(std::fs::read_to_string(&options.known_hosts[0]).unwrap(), known_hosts);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn others_go_on_while_a_file_is_waited_for() {
+        let (_directory, mut options) = options_with("");
+        options.unknown_key = UnknownKey::AcceptNew;
+        let check = HostKeyCheck::new(&options, None).unwrap();
+        let theirs = std::fs::File::open(&options.known_hosts[0]).unwrap();
+        theirs.lock().unwrap();
+        let (shown, shared) = (shown(ED25519), Shared::default());
+        // Both on this thread, and the check first.
+        tokio::select! {
+            biased;
+            checked = check.check(&shown, &shared) => panic!("nobody else was let in: {checked:?}"),
+            () = async { theirs.unlock().unwrap() } => {}
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use crate::algorithms::AlgorithmRules;
 use crate::known_hosts::fingerprint;
-use crate::known_hosts_file::LockedFile;
+use crate::known_hosts_file::{self, LockedFile};
 use crate::known_hosts_update::{Changes, Names, compare, with_keys, without_host};
 use crate::session::Opener;
 
@@ -143,7 +143,7 @@ impl HostKeyUpdate {
             if locked.iter().any(|locked: &LockedFile| locked.is(file)) {
                 continue;
             }
-            match LockedFile::open(file) {
+            match LockedFile::open(file, known_hosts_file::PATIENCE) {
                 Ok(Some(file)) => locked.push(file),
                 // Keys of a second file would have nowhere to go.
                 Ok(None) if index == 0 => return Err(format!("{} does not exist", file.display())),

@@ -122,7 +122,8 @@ impl KnownHosts {
         found
     }
 
-    fn compare(&self, name: &str, key: &KeyData) -> Verdict {
+    /// The same for the host under this very name, but for what is revoked.
+    pub(crate) fn compare(&self, name: &str, key: &KeyData) -> Verdict {
         let recorded: Vec<_> = self.matching(name, Marker::None).collect();
         if recorded.iter().any(|entry| entry.key.key_data() == key) {
             return Verdict::Known;

@@ -12,12 +12,19 @@ use russh::keys::ssh_key::public::KeyData;
 use crate::known_hosts::{hashed, line_for};
 
 /// How long another stdbctl may hold the file.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// How often it is looked whether it still does.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Adds a line for a host's key, and creates the file (and its directory) as OpenSSH would.
-pub(crate) fn remember(file: &Path, name: &str, key: &KeyData, is_hashed: bool) -> io::Result<()> {
+/// Waits so long for the file's lock at most.
+pub(crate) fn remember(
+    file: &Path,
+    name: &str,
+    key: &KeyData,
+    is_hashed: bool,
+    patience: Duration,
+) -> io::Result<()> {
     if let Some(directory) = file.parent().filter(|directory| !directory.as_os_str().is_empty()) {
         create_private_directory(directory)?;
     }
@@ -25,7 +32,7 @@ pub(crate) fn remember(file: &Path, name: &str, key: &KeyData, is_hashed: bool) 
     options.append(true).read(true).create(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience;
     let mut opened = open_locked(&options, file, deadline)?;
     let mut existing = Vec::new();
     opened.read_to_end(&mut existing)?;
@@ -54,14 +61,18 @@ impl LockedFile {
     /// None if it does not exist.
     ///
     /// # Errors
-    /// If it cannot be read, or is locked for too long.
-    pub(crate) fn open(file: &Path) -> io::Result<Option<Self>> {
+    /// If it is no regular file, cannot be read, or is locked for longer than `patience`.
+    pub(crate) fn open(file: &Path, patience: Duration) -> io::Result<Option<Self>> {
         let path = match fs::canonicalize(file) {
             Ok(path) => path,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let deadline = Instant::now() + PATIENCE;
+        // Nothing else may be put in the place of a device.
+        if !fs::metadata(&path)?.is_file() {
+            return Err(io::Error::other("it is not a regular file"));
+        }
+        let deadline = Instant::now() + patience;
         let mut opened = open_locked(OpenOptions::new().read(true), &path, deadline)?;
         if Instant::now() >= deadline {
             return Err(io::ErrorKind::TimedOut.into());
