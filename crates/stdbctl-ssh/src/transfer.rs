@@ -10,6 +10,8 @@ mod big_push;
 mod blocks;
 mod error;
 mod host;
+#[cfg(test)]
+mod host_tests;
 mod input;
 mod local;
 mod name;

@@ -30,9 +30,8 @@ pub(super) async fn run(
     let stamp = file.stamp()?;
     let size = stamp.size;
     let key = name_of_part(&file, &stamp, remote)?;
-    let order = |verb| Order { verb, path: remote, key: &key, size, mode };
-
-    let there = look(far, order("look")).await?;
+    let there = look(far, Order { verb: "look", path: remote, key: &key, size, mode, id: "" }).await?;
+    let order = |verb| Order { verb, path: remote, key: &key, size, mode, id: &there.id };
     let all: Vec<_> = blocks::of(size).collect();
     if there.target == Some(size)
         && blocks::matching(far, order("target"), &file, &all).await?.len() == all.len()
@@ -67,16 +66,23 @@ fn name_of_part(file: &LocalFile, stamp: &Stamp, remote: &str) -> Result<String,
 struct There {
     target: Option<u64>,
     part: u64,
+    /// Which file the part is. It may be another's work by now that has its name.
+    id: String,
 }
 
 async fn look(far: &Side<'_>, order: Order<'_>) -> Result<There, TransferError> {
     let mut there = There::default();
     for line in far.ask(order).await? {
-        match line.split_once(' ').map(|(what, size)| (what, size.parse())) {
-            Some(("target", Ok(size))) => there.target = Some(size),
-            Some(("part", Ok(size))) => there.part = size,
-            _ => return Err(TransferError::Protocol(crate::printable::printable(line))),
+        let wrong = || TransferError::Protocol(crate::printable::printable(&line));
+        let size = |word: &str| word.parse().map_err(|_| wrong());
+        match line.split(' ').collect::<Vec<_>>().as_slice() {
+            ["target", bytes] => there.target = Some(size(bytes)?),
+            ["part", bytes, id] => (there.part, there.id) = (size(bytes)?, (*id).to_owned()),
+            _ => return Err(wrong()),
         }
+    }
+    if there.id.is_empty() {
+        return Err(TransferError::Protocol("it names no part".to_owned()));
     }
     Ok(there)
 }

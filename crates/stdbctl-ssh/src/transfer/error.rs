@@ -63,7 +63,7 @@ pub enum TransferError {
     /// The host did not become root, for this reason of who tried it. Nothing was changed.
     #[error("cannot become root")]
     Root(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Another program writes the same file.
+    /// Another program writes the same file, on either side.
     #[error("another stdbctl is writing {}", .0.display())]
     Busy(PathBuf),
     /// The host failed at it for another reason.
@@ -106,6 +106,7 @@ impl TransferError {
             73 => Self::NoSpace { path, said },
             74 => Self::Changed(format!("{path} on the host")),
             75 => Self::Damaged(path),
+            76 => Self::Busy(format!("{path} on the host").into()),
             _ if says("No space left") || says("quota exceeded") => Self::NoSpace { path, said },
             _ if says("Permission denied") || says("Operation not permitted") || says("Read-only file") => {
                 Self::Denied { path, said, as_root }

@@ -27,20 +27,22 @@ pub(super) struct Order<'a> {
     pub(super) size: u64,
     /// In octal.
     pub(super) mode: u32,
+    /// Which file it is that grows, as the host's `look` has said; empty before.
+    pub(super) id: &'a str,
 }
 
 impl<'a> Order<'a> {
     pub(super) fn new(verb: &'static str, path: &'a str) -> Self {
-        Self { verb, path, key: "", size: 0, mode: 0 }
+        Self { verb, path, key: "", size: 0, mode: 0, id: "" }
     }
 
     fn line(&self, nonce: &str) -> Result<String, TransferError> {
-        let Self { verb, path, key, size, mode } = self;
+        let Self { verb, path, key, size, mode, id } = self;
         let key = if key.is_empty() { nonce } else { key };
-        let (path, block) = (quote(path)?, super::blocks::SIZE);
+        let (path, id, block) = (quote(path)?, quote(id)?, super::blocks::SIZE);
         let program = format!(
-            "verb={verb} nonce={nonce} path={path} key={key} block={block} size={size} mode={mode:o} small={SMALL}\n\
-             {SCRIPT}"
+            "verb={verb} nonce={nonce} path={path} key={key} block={block} size={size} mode={mode:o} id={id} \
+             small={SMALL}\n{SCRIPT}"
         );
         let program = STANDARD.encode(program);
         let mut line = RUN.to_owned();

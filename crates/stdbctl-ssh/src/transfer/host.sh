@@ -1,11 +1,12 @@
 # What runs on the host for a push or a pull. In front of it stand the values of: verb, nonce, path, key, block, size,
-# mode, small. Numbers that it exits with: 71 a directory, 72 no file, 73 no space, 74 the source changes, 75 damaged.
+# mode, id, small. Numbers that it exits with: 71 a directory, 72 no file, 73 no space, 74 the source changes, 75
+# damaged, 76 another one's file.
 # shellcheck shell=sh disable=SC2154
 set -eu
 umask 077
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
 export PATH LC_ALL
-part=''
+part='' held=/proc/self/fd/9
 printf '\n%s\n' "$nonce" >&2
 able=-
 if command -v gzip >/dev/null; then able=gzip; fi
@@ -34,6 +35,29 @@ check() {
   if [ -e "$target" ] && [ ! -f "$target" ] && [ ! -h "$target" ]; then exit 72; fi
 }
 
+# Whether file 9 is a file of our own, and no other name leads to it. From here on only the number is used: who may
+# write to the directory can put a link, or another file, in the place of a name.
+is_ours() {
+  [ -f "$held" ] && [ "$(stat -L -c '%u %h' "$held")" = "$(id -u) 1" ]
+}
+
+# Whether $1 is the file that `look` found, and no link to it.
+is_it() {
+  [ -f "$1" ] && [ "$(stat -c %d:%i "$1")" = "$id" ]
+}
+
+# Opens the file that `look` found, as 9: the part, or the target once another run has put it there.
+hold() {
+  for file in "$part" "$target"; do
+    if is_it "$file"; then
+      exec 9<"$file"
+      break
+    fi
+  done
+  [ "$(stat -L -c %d:%i "$held" 2>/dev/null)" = "$id" ] || exit 76
+  file=$held
+}
+
 # Is there room, and what is there already? What nobody went on with for a week goes.
 look() {
   locate "$path"
@@ -44,42 +68,54 @@ look() {
     fi
   done
   # Another's file, or a link to one, is not written to.
-  if [ -h "$part" ] || { [ -e "$part" ] && [ ! -O "$part" ]; }; then rm -f "$part"; fi
-  touch "$part"
-  free=$(df --output=avail -B1 "$part" | tail -n 1)
-  free=$((free + $(stat -c '%b * %B' "$part")))
+  if [ -h "$part" ] || { [ -e "$part" ] && [ "$(stat -c '%u %h' "$part")" != "$(id -u) 1" ]; }; then
+    rm -f "$part"
+  fi
+  [ -e "$part" ] || (set -C && : >"$part") || [ -e "$part" ]
+  exec 9<"$part"
+  is_ours || exit 76
+  free=$(df --output=avail -B1 "${part%/*}/" | tail -n 1)
+  free=$((free + $(stat -L -c '%b * %B' "$held")))
   if [ "$free" -lt "$size" ]; then
-    [ -s "$part" ] || rm -f "$part"
+    [ -s "$held" ] || rm -f "$part"
     printf '%s bytes are free there, and %s are needed\n' "$free" "$size" >&2
     exit 73
   fi
   [ ! -f "$target" ] || printf 'target %s\n' "$(stat -c %s "$target")"
-  printf 'part %s\n' "$(stat -c %s "$part")"
+  printf 'part %s\n' "$(stat -L -c '%s %d:%i' "$held")"
 }
 
-# The new file in the place of the old one, with its owner and mode; where there was none, with mode $1.
+# File 9 gets what the old file has, its owner and mode; where there was none, mode $1.
 adopt() {
   if [ -f "$target" ] && [ ! -h "$target" ]; then
-    chown --reference="$target" "$part" 2>/dev/null || chgrp --reference="$target" "$part" 2>/dev/null || :
-    chmod --reference="$target" "$part"
+    chown --reference="$target" "$held" 2>/dev/null || chgrp --reference="$target" "$held" 2>/dev/null || :
+    chmod --reference="$target" "$held"
   else
-    chmod "$1" "$part"
+    chmod "$1" "$held"
   fi
 }
 
 finish() {
   locate "$path"
-  truncate -s "$size" "$part"
-  adopt "$mode"
-  sync "$part"
-  mv -fT "$part" "$target"
-  sync "${target%/*}/"
+  hold
+  # One that was cut off may be at it still: what it has put in its place is not done twice.
+  if command -v flock >/dev/null; then flock -w 300 9 || exit 76; fi
+  if is_it "$part"; then
+    is_ours || exit 76
+    truncate -c -s "$size" "$held"
+    adopt "$mode"
+    sync "$held"
+    mv -fT "$part" "$target"
+    sync "${target%/*}/"
+  elif ! is_it "$target"; then
+    exit 76
+  fi
   printf 'done\n'
 }
 
 drop() {
   locate "$path"
-  rm -f "$part"
+  if is_it "$part"; then rm -f "$part"; fi
   printf 'done\n'
 }
 
@@ -88,7 +124,8 @@ read_part() {
 }
 
 write_part() {
-  dd bs=262144 iflag=fullblock,count_bytes oflag=seek_bytes count="$2" seek="$1" conv=notrunc status=none of="$file"
+  is_it "$part" || exit 76
+  dd bs=262144 iflag=fullblock,count_bytes oflag=seek_bytes count="$2" seek="$1" conv=notrunc,nocreat status=none of="$file"
 }
 
 # What comes out of so many packed bytes of the input. All of them are read, whatever is in them.
@@ -145,8 +182,13 @@ serve() {
 
 # One whole file from standard input.
 take() {
-  dd bs=262144 iflag=fullblock,count_bytes count="$1" conv=fsync status=none of="$part"
-  sum=$(sha256sum <"$part")
+  # Under -C no file that is there is opened, and no link to one followed.
+  set -C
+  exec 9>"$part"
+  set +C
+  is_ours || exit 76
+  dd bs=262144 iflag=fullblock,count_bytes count="$1" conv=fsync status=none >&9
+  sum=$(sha256sum <"$held")
   [ "${sum%% *}" = "$3" ] || exit 75
   adopt "$2"
   mv -fT "$part" "$target"
@@ -258,7 +300,7 @@ fetch() {
 case $verb in
   part)
     locate "$path"
-    file=$part
+    hold
     serve
     ;;
   target)

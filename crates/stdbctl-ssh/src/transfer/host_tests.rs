@@ -1,0 +1,121 @@
+//! The host's script under every shell that a host may have, where others interfere.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+const SCRIPT: &str = include_str!("host.sh");
+const SHELLS: [&[&str]; 3] = [&["dash"], &["bash"], &["busybox", "sh"]];
+
+/// A directory on a host whose shell is this.
+struct Host {
+    shell: &'static [&'static str],
+    directory: TempDir,
+}
+
+impl Host {
+    fn each() -> impl Iterator<Item = Self> {
+        SHELLS.into_iter().map(|shell| Self { shell, directory: tempfile::tempdir().unwrap() })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// How a verb about the file `target` ends, with these blocks of two bytes, and what it answers.
+    fn run(&self, verb: &str, id: &str, input: &[u8]) -> (i32, Vec<String>) {
+        let target = self.path("target");
+        let order = format!(
+            "verb={verb} nonce=N path='{}' key=K block=2 size=4 mode=640 id='{id}' small=1\n{SCRIPT}",
+            target.display()
+        );
+        let mut command = Command::new(self.shell[0]);
+        command.args(&self.shell[1..]).args(["-c", &order]).stdin(Stdio::piped());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        // It may end before it reads.
+        child.stdin.take().unwrap().write_all(input).ok();
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        (output.status.code().unwrap(), said.lines().skip(2).map(str::to_owned).collect())
+    }
+
+    /// Begins a push, and says which file is its part.
+    fn look(&self) -> String {
+        let (code, lines) = self.run("look", "", b"");
+        assert_eq!(code, 0, "{:?} {lines:?}", self.shell);
+        lines.last().unwrap().split(' ').nth(2).unwrap().to_owned()
+    }
+
+    fn part(&self) -> PathBuf {
+        self.path(".stdbctl-K.part")
+    }
+}
+
+#[test]
+fn a_push_twice_at_once_puts_nothing_but_the_whole_in_place() {
+    for host in Host::each() {
+        let id = host.look();
+        assert_eq!(host.look(), id);
+        assert_eq!(host.run("part", &id, b"w 0 2\nabw 1 2\ncd").0, 0);
+        assert_eq!(host.run("finish", &id, b""), (0, vec!["done".to_owned()]), "{:?}", host.shell);
+        assert_eq!(fs::read(host.path("target")).unwrap(), b"abcd");
+        assert_eq!(host.run("part", &id, b"w 1 2\ncd").0, 76, "{:?}", host.shell);
+        assert_eq!(
+            host.run("finish", &id, b""),
+            (0, vec!["done".to_owned()]),
+            "it is there: {:?}",
+            host.shell
+        );
+        assert_eq!(fs::read(host.path("target")).unwrap(), b"abcd", "{:?}", host.shell);
+
+        // A third one begins anew under the same name.
+        let third = host.look();
+        assert_ne!(third, id);
+        assert_eq!(host.run("part", &id, b"w 1 2\ncd").0, 76);
+        assert_eq!(host.run("drop", &id, b"").0, 0);
+        assert!(host.part().exists(), "it is not this one's to remove");
+        fs::remove_file(host.path("target")).unwrap();
+        assert_eq!(host.run("finish", &id, b"").0, 76);
+        assert!(!host.path("target").exists() && host.part().exists());
+        assert_eq!(host.run("drop", &third, b"").0, 0);
+        assert_eq!(host.run("finish", &third, b"").0, 76, "there is no part");
+        assert!(!host.path("target").exists());
+    }
+}
+
+#[test]
+fn a_link_in_the_place_of_a_part_leads_nowhere() {
+    for host in Host::each() {
+        let victim = host.path("victim");
+        fs::write(&victim, "good").unwrap();
+        fs::set_permissions(&victim, fs::Permissions::from_mode(0o604)).unwrap();
+        let id = host.look();
+        fs::remove_file(host.part()).unwrap();
+        symlink(&victim, host.part()).unwrap();
+        for (verb, input) in [("part", &b"w 0 2\nxx"[..]), ("finish", b"")] {
+            assert_eq!(host.run(verb, &id, input).0, 76, "{verb} {:?}", host.shell);
+        }
+        // What `look` finds planted it replaces: a link, or another name of a file.
+        host.look();
+        assert!(fs::symlink_metadata(host.part()).unwrap().is_file());
+        fs::remove_file(host.part()).unwrap();
+        fs::hard_link(&victim, host.part()).unwrap();
+        host.look();
+        assert_eq!(fs::metadata(&victim).unwrap().nlink(), 1);
+
+        fs::remove_file(host.part()).unwrap();
+        symlink(&victim, host.part()).unwrap();
+        let target = host.path("target").display().to_string();
+        let sum = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881";
+        assert_ne!(host.run("put", "", format!("o 1 777 {sum} {target}\nx").as_bytes()).0, 0);
+        assert_eq!(fs::read(&victim).unwrap(), b"good", "{:?}", host.shell);
+        assert_eq!(fs::metadata(&victim).unwrap().permissions().mode() & 0o777, 0o604);
+        assert!(!host.path("target").exists());
+        assert_eq!(host.run("put", "", format!("o 1 640 {sum} {target}\nx").as_bytes()).1, ["new"]);
+        assert_eq!(fs::read(host.path("target")).unwrap(), b"x", "{:?}", host.shell);
+    }
+}
