@@ -29,6 +29,8 @@ type List<T> = Cow<'static, [T]>;
 pub struct AlgorithmRules {
     /// `HostKeyAlgorithms`. An order that is not the usual one counts.
     pub host_key: Option<AlgorithmList>,
+    /// What the operator's `ssh` has in its place where nothing is configured: the usual order.
+    pub usual_host_key: Option<AlgorithmList>,
     /// `CASignatureAlgorithms`: what authorities may have signed host certificates with.
     pub ca_signature: Option<AlgorithmList>,
     /// `KexAlgorithms`.
@@ -156,7 +158,14 @@ impl AlgorithmRules {
         if plain.is_empty() && certified.is_empty() {
             return Err(NoneLeft("HostKeyAlgorithms"));
         }
-        let place = |wanted: &Algorithm| usual.iter().position(|known| known == wanted);
+        let printed: Vec<_> = self.usual_host_key.iter().flat_map(AlgorithmList::names).collect();
+        let place = |wanted: &Algorithm| {
+            let place = match printed.as_slice() {
+                [] => usual.iter().position(|known| known == wanted),
+                printed => printed.iter().position(|known| *known == wanted.as_str()),
+            };
+            place.unwrap_or(usize::MAX)
+        };
         // `ssh -G` does not tell a list that somebody has made from the usual one with some taken out. One in the
         // usual order is taken for such a one: the types on record for a host may then come first.
         let is_ordered = !plain.iter().map(place).is_sorted() || !certified.iter().map(place).is_sorted();
@@ -348,15 +357,54 @@ mod tests {
         assert_eq!(only_certified.certified.len(), 6);
     }
 
+    #[test]
+    fn the_usual_order_is_that_of_the_operators_ssh() {
+        let plain = "ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,\
+            sk-ecdsa-sha2-nistp256@openssh.com,ssh-ed25519,sk-ssh-ed25519@openssh.com,rsa-sha2-512,rsa-sha2-256";
+        // As OpenSSH 8.4 prints it.
+        let usual = format!(
+            "ecdsa-sha2-nistp256-cert-v01@openssh.com,ssh-ed25519-cert-v01@openssh.com,{plain},ssh-rsa"
+        );
+        let is_ordered = |text: &str| {
+            let mut rules = with(|rules, list| rules.host_key = Some(list), text);
+            rules.usual_host_key = Some(AlgorithmList::new(&usual));
+            rules.host_keys().unwrap().is_ordered
+        };
+        for harmless in [plain, "ecdsa-sha2-nistp256,ssh-ed25519", &usual.replace(",ssh-rsa", "")] {
+            assert!(!is_ordered(harmless), "{harmless}");
+        }
+        assert!(is_ordered("ssh-ed25519,ecdsa-sha2-nistp256"));
+    }
+
+    /// All names that the system's `ssh` knows, so that lists hold such as are ours and such as are not.
+    fn names_of_ssh() -> Vec<String> {
+        let output = std::process::Command::new("ssh").args(["-Q", "kex"]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+    }
+
     proptest! {
         #[test]
-        fn nothing_is_offered_that_is_not_listed(text in "[-+^]?[a-z0-9*?,-]{0,24}") {
-            let list = AlgorithmList::new(&text);
-            if let Ok(offered) = kex_of(&text) {
-                for name in names(&offered.kex) {
-                    prop_assert!(list.allows(name), "{} of {}", name, text);
+        fn what_is_offered_is_what_a_list_leaves(
+            listed in prop::sample::subsequence(names_of_ssh(), 1..8),
+            sign in prop::sample::select(vec!["", "-", "+", "^"]),
+        ) {
+            let usual = names(&Preferred::DEFAULT.kex);
+            let more = MORE_KEX;
+            let ours: Vec<_> = usual.iter().copied().chain(more.iter().map(AsRef::as_ref)).collect();
+            let expected: Vec<_> = ours.into_iter().filter(|name| {
+                let (is_usual, is_listed) = (usual.contains(name), listed.iter().any(|listed| listed == name));
+                match sign {
+                    "" => is_listed,
+                    "-" => is_usual && !is_listed,
+                    _ => is_usual || is_listed,
                 }
-                prop_assert!(MARKERS.iter().all(|marker| offered.kex.contains(marker)));
+            }).collect();
+            match kex_of(&format!("{sign}{}", listed.join(","))) {
+                Ok(offered) => {
+                    prop_assert_eq!(names(&offered.kex), expected);
+                    prop_assert!(MARKERS.iter().all(|marker| offered.kex.contains(marker)));
+                }
+                Err(_) => prop_assert!(expected.is_empty()),
             }
         }
     }

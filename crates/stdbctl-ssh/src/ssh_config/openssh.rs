@@ -55,7 +55,10 @@ impl OpenSsh {
         let Some(output) = run(command).await? else { return Ok(None) };
         let mut settings = said(target, &output)?;
         settings.leave_out(usual);
-        settings.host_config(target).map(Some)
+        let mut config = settings.host_config(target)?;
+        let algorithms = &mut config.algorithms;
+        algorithms.usual_host_key = algorithms.host_key.as_ref().and(usual.host_key_algorithms());
+        Ok(Some(config))
     }
 
     /// Dropbear's `ssh` is not asked: it would pass over what it does not know, and log in.

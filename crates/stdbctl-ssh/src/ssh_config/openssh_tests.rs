@@ -45,6 +45,15 @@ async fn an_ssh_that_knows_no_such_option_or_is_not_there_is_not_asked() {
 }
 
 #[tokio::test]
+async fn its_usual_host_keys_are_kept_beside_what_is_configured() {
+    let (_directory, openssh) = stand_in(
+        "case \"$*\" in -V) echo OpenSSH_8.4p1 >&2 ;; *-F*) echo 'hostkeyalgorithms ecdsa-sha2-nistp256,ssh-ed25519,rsa-sha2-512' ;; *) echo 'hostkeyalgorithms ecdsa-sha2-nistp256,ssh-ed25519' ;; esac",
+    );
+    let config = answer(&openssh).await.unwrap().unwrap();
+    assert!(!config.algorithms.host_keys().unwrap().is_ordered);
+}
+
+#[tokio::test]
 async fn an_openssh_that_refuses_its_configuration_is_no_reason_to_read_it_ourselves() {
     let (_directory, strict) = stand_in(
         "case \"$*\" in -V) echo OpenSSH_9.9p1 >&2 ;; *-F*) echo 'hostname stdbctl' ;; *) echo 'line 3: bad' >&2; exit 255 ;; esac",

@@ -184,10 +184,15 @@ impl Settings {
         matches!(self.one(keyword), Some("yes" | "true"))
     }
 
+    pub(super) fn host_key_algorithms(&self) -> Option<AlgorithmList> {
+        self.one("hostkeyalgorithms").map(AlgorithmList::new)
+    }
+
     fn algorithms(&self) -> AlgorithmRules {
         let list = |keyword| self.one(keyword).map(AlgorithmList::new);
         AlgorithmRules {
-            host_key: list("hostkeyalgorithms"),
+            host_key: self.host_key_algorithms(),
+            usual_host_key: None,
             ca_signature: list("casignaturealgorithms"),
             kex: list("kexalgorithms"),
             cipher: list("ciphers"),
@@ -363,6 +368,7 @@ mod tests {
             check_host_ip: true,
             algorithms: AlgorithmRules {
                 host_key: Some(AlgorithmList::new("ssh-ed25519")),
+                usual_host_key: None,
                 ca_signature: Some(AlgorithmList::new("ecdsa-sha2-nistp256")),
                 kex: Some(AlgorithmList::new("curve25519-sha256")),
                 cipher: Some(AlgorithmList::new("aes256-ctr")),
