@@ -24,7 +24,7 @@ pub(crate) fn observe(nonce: &str, probes: &Probes) -> Vec<u8> {
 pub(crate) fn observe_locked(key: &RunKey, lost_run: &str, probes: &Probes) -> Vec<Stdin> {
     let RunKey { nonce, holder, .. } = key;
     let script = format!(
-        "nonce={nonce} holder={} lost_run={lost_run} ssh_connection=${{1:-}}\n{}{}         if take_lock; then\nobserve_stable\nobserve_volatile\nrm -f /run/stdbctl/holder\nfi\nrec end ''\n",
+        "nonce={nonce} holder={} lost_run={lost_run} ssh_connection=${{1:-}}\n{}{}         if take_lock; then\nrecall_lost_run\nobserve_stable\nobserve_volatile\nrm -f /run/stdbctl/holder\nfi\nrec end ''\n",
         quote(holder),
         probes.functions(),
         condense(include_str!("sh/lock.sh")),

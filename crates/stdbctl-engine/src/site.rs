@@ -127,12 +127,16 @@ impl Site {
         loop {
             let mut heard = Heard::default();
             let is_left = match self.change(&mut heard, options, events).await {
-                Err(Failure::Lost(why)) => self.resume_lost(why, &heard, options, events).await?,
+                Err(Failure::Lost(why)) => self.resume_lost(why, &mut heard, options, events).await?,
                 Err(Failure::Stale) if !was_stale => {
                     was_stale = true;
                     self.resume_stale(options, events).await?
                 }
-                result => return result,
+                result => {
+                    // Those of a run that came to its end are counted.
+                    self.count_heard(&heard);
+                    return result;
+                }
             };
             if !is_left {
                 return Ok(());

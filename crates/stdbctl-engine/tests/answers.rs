@@ -248,6 +248,32 @@ async fn a_host_that_is_lost_twice_is_given_up() {
 }
 
 #[tokio::test]
+async fn what_was_heard_before_an_answer_that_is_none_is_counted() {
+    let heard = says(&[("begun", ""), ("finished:one", "0 "), ("finished:nobody's", "0 ")]);
+    let (report, _) = deploy(begin(Turn { ending: Ok(Ending::Status(1)), ..heard })).await;
+    assert!(matches!(report.hosts[0].failure, Some(Failure::Protocol(_))));
+    assert_eq!(report.hosts[0].counts.changed, 1);
+}
+
+#[tokio::test]
+async fn a_run_that_never_began_has_changed_nothing() {
+    let mut turns = begin(lost());
+    turns.push(says(&[("unbegun", ""), ("extra:one", "\n0"), ("extra:two", "\n0"), ("end", "")]));
+    let (report, _) = deploy_again(turns, Ok(())).await;
+    assert!(report.hosts[0].failure.is_none(), "{:?}", report.hosts[0].failure);
+    assert_eq!((report.hosts[0].counts.changed, report.hosts[0].counts.unchanged), (0, 2));
+}
+
+#[tokio::test]
+async fn a_host_that_is_lost_while_it_is_observed_for_others_changes_is_observed_anew() {
+    let mut turns = begin(says(&[("stale", ""), ("end", "")]));
+    turns.extend([lost(), says(&[("extra:one", "\n0"), ("extra:two", "\n0"), ("end", "")])]);
+    let (report, events) = deploy_again(turns, Ok(())).await;
+    assert!(report.hosts[0].failure.is_none(), "{:?}", report.hosts[0].failure);
+    assert_eq!(told(&events).len(), 2);
+}
+
+#[tokio::test]
 async fn why_there_is_no_new_connection_is_told() {
     let (report, events) = deploy_again(vec![lost()], Err("cannot connect")).await;
     let failure = report.hosts[0].failure.as_ref().unwrap();

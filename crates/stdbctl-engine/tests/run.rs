@@ -232,18 +232,7 @@ async fn what_was_done_and_did_not_help_is_not_done_again_after_a_cut() {
             {"run": "touch @/begun; until [ -e @/go ]; do sleep 0.05; done; touch @/slow", "creates": "@/slow"}},
         {"id": "after", "title": "after", "needs": ["slow"], "command": {"run": "touch @/after", "creates": "@/after"}}
     ]);
-    let host = Sandbox::new();
-    let begun = host.path("begun");
-    let host = Arc::new(host.forgotten_when(move || begun.exists()).that_comes_back());
-    let release = async {
-        while !host.holds_below("state/run", "lost") {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-        std::fs::write(host.path("go"), "").unwrap();
-    };
-    let both = async { tokio::join!(deploy(&host, &list, true), release) };
-    let ((report, _), ()) = tokio::time::timeout(std::time::Duration::from_secs(60), both).await.unwrap();
-    let report = &report.hosts[0];
+    let (host, report) = lost_at("begun", &["sh"], &list).await;
     assert!(
         matches!(&report.failure, Some(Failure::NotConverged(titles)) if titles == &["migrate"]),
         "{:?}",
@@ -302,6 +291,67 @@ async fn the_step_that_had_begun_is_waited_for_and_not_repeated() {
         assert_eq!(report.hosts[0].counts.changed, 7);
         assert_eq!(changed(&events).len(), 7);
         assert_eq!((host.read("runs").as_str(), host.read("after").as_str()), ("run\n", "run\n"));
+    }
+}
+
+/// A run of these tasks whose connection is lost once this mark is there. The host, which has not heard of it, makes
+/// `@/go` when the operator who is back tells the lost run so.
+async fn lost_at(
+    mark: &str,
+    shell: &[&'static str],
+    list: &Value,
+) -> (Arc<Sandbox>, stdbctl_engine::run::HostReport) {
+    let host = Sandbox::under(shell);
+    let (begun, applying) = (host.path(mark), host.path("applying"));
+    let host = host.meanwhile(move || std::fs::write(&applying, "").unwrap());
+    let host = Arc::new(host.forgotten_when(move || begun.exists()).that_comes_back());
+    let release = async {
+        while !host.holds_below("state/run", "lost") {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        std::fs::write(host.path("go"), "").unwrap();
+    };
+    let both = async { tokio::join!(deploy(&host, list, true), release) };
+    let ((mut report, _), ()) = tokio::time::timeout(std::time::Duration::from_secs(60), both).await.unwrap();
+    let report = report.hosts.remove(0);
+    (host, report)
+}
+
+#[tokio::test]
+async fn a_step_that_fails_unheard_has_failed() {
+    let list = json!([
+        {"id": "slow", "title": "slow", "command":
+            {"run": "touch @/slow @/begun; until [ -e @/go ]; do sleep 0.05; done; echo 'no room'; echo at all; exit 3", "creates": "@/slow"}},
+        {"id": "after", "title": "after", "needs": ["slow"], "command": {"run": "touch @/after", "creates": "@/after"}}
+    ]);
+    for shell in [&["dash"][..], &["bash"], &["busybox", "sh"]] {
+        let (host, report) = lost_at("begun", shell, &list).await;
+        let Some(Failure::Task { task, why, .. }) = &report.failure else { panic!("{:?}", report.failure) };
+        assert_eq!((task.as_str(), why.as_str()), ("slow", "no room\nat all"));
+        assert_eq!((report.counts.failed, report.counts.changed, report.counts.skipped), (1, 0, 1));
+        assert!(!host.path("after").exists());
+    }
+}
+
+/// In its last look the lost run says one thing more, and then nothing for long.
+#[tokio::test]
+async fn a_lost_run_that_looks_is_not_taken_for_another() {
+    let last = json!([
+        {"id": "one", "title": "one", "command": {"run": "echo run >>@/runs", "unless": "test -e @/runs && touch @/begun"}},
+        {"id": "two", "title": "two", "needs": ["one"], "command": {"run": "echo run >>@/runs; touch @/two", "unless":
+            "test -e @/two && until [ -e @/go ]; do sleep 0.05; done"}}
+    ]);
+    let first = json!([
+        {"id": "one", "title": "one", "command": {"run": "echo run >>@/runs; touch @/one", "unless":
+            "[ ! -e @/applying ] || { until [ -e @/go ]; do sleep 0.05; done; }; test -e @/one"}},
+        {"id": "two", "title": "two", "command": {"run": "echo run >>@/runs; touch @/two", "creates": "@/two"}}
+    ]);
+    for shell in [&["dash"][..], &["bash"], &["busybox", "sh"]] {
+        for (mark, list) in [("begun", &last), ("applying", &first)] {
+            let (host, report) = lost_at(mark, shell, list).await;
+            assert!(report.failure.is_none(), "{:?}", report.failure);
+            assert_eq!((report.counts.changed, host.read("runs").as_str()), (2, "run\nrun\n"));
+        }
     }
 }
 

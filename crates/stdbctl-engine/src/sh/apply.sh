@@ -88,6 +88,8 @@ end() {
     # On a full disk not even the cause can be written down.
     [ -n "$words" ] || words=$(df -P "$state" | tail -n 1)
   fi
+  # That nobody has answered is no failure once somebody is back.
+  [ -e "$run/unanswered.$1" ] || note_end "$id" "$2" "$words"
   tell "finished:$id" "$2 $words"
 }
 
@@ -140,15 +142,21 @@ run_tasks() {
 
 apply() {
   take_lock || return 0
-  still_as_observed || return 0
   open_run || return 0
+  still_as_observed || {
+    close_run
+    return 0
+  }
+  touch "$run.ended"
   run_tasks
   prune_kept
+  [ -n "$lost" ] || {
+    rec applied ''
+    observe_stable
+    observe_volatile
+  }
+  # Not before: an operator who is back knows this run by it.
   close_run
-  [ -z "$lost" ] || return 0
-  rec applied ''
-  observe_stable
-  observe_volatile
 }
 
 # prune_kept: what the last twenty runs replaced stays, what came before goes.
@@ -333,6 +341,7 @@ enable_firewall() {
   else
     ufw disable
     systemctl stop "stdbctl-revert-$run_id.timer"
+    touch "$run/unanswered.$number"
     echo 'no new SSH connection got in with the firewall on, so it is off again'
     return 1
   fi

@@ -30,14 +30,18 @@ take_lock() {
   mkdir -p /run/stdbctl/with "$state/run" "$state/kept"
   exec 9>>/run/stdbctl/lock
   flock -n 9 || {
-    # It need not have noticed yet.
-    [ -z "$lost_run" ] || touch "$state/run/$lost_run/lost" 2>/dev/null
+    give_up_lost_run
     flock -w 3 9
   } || await_lost_run || {
     rec locked "$(cat /run/stdbctl/holder 2>/dev/null)"
     return 1
   }
   printf '%s\n' "$holder" >/run/stdbctl/holder
+}
+
+# give_up_lost_run: tells it so; it need not have noticed yet.
+give_up_lost_run() {
+  [ -z "$lost_run" ] || touch "$state/run/$lost_run/lost" 2>/dev/null
 }
 
 # is_abandoned: whether the operator of the run that holds the lock is gone.
@@ -51,6 +55,7 @@ await_lost_run() {
   tries=0
   while [ "$tries" -lt 120 ]; do
     is_abandoned || return 1
+    give_up_lost_run
     [ "$tries" -gt 0 ] || rec waiting "$(cat /run/stdbctl/holder 2>/dev/null)"
     flock -w 5 9 && return
     rec tick '' || return 1
@@ -59,15 +64,33 @@ await_lost_run() {
   return 1
 }
 
-# open_run: a private directory $run for this run. Nothing was changed if that fails.
+# open_run: a private directory $run for this run. Nothing was changed if that fails. How tasks of others ended is kept
+# for a day, for an operator who has lost the connection.
 open_run() {
-  rm -rf "${state:?}/run/"*
+  find "${state:?}/run" -mindepth 1 -maxdepth 1 ! \( -name '*.ended' -mtime -1 \) -exec rm -rf {} +
   run=$state/run/$run_id
   mkdir "$run" || {
     rec failed "cannot write below $state: is the disk full?"
     return 1
   }
   tell begun ''
+}
+
+# note_end ID STATUS WORDS: writes down how a task ended; nobody may hear it.
+note_end() {
+  printf '%s %s %s\n' "$1" "$2" "$(printf %s "$3" | base64 | tr -d '\n')" 2>/dev/null >>"$run.ended"
+}
+
+# recall_lost_run: how the tasks of the lost run ended, or that it never came to them.
+recall_lost_run() {
+  [ -n "$lost_run" ] || return 0
+  [ -e "$state/run/$lost_run.ended" ] || {
+    rec unbegun ''
+    return 0
+  }
+  while read -r id status words; do
+    rec "finished:$id" "$status $(printf %s "$words" | base64 -d)"
+  done <"$state/run/$lost_run.ended"
 }
 
 close_run() {

@@ -130,7 +130,7 @@ fn uploads(changes: &Changes<'_>) -> Vec<Upload> {
 }
 
 /// `STATUS` and the last words of a task.
-fn read_end(text: &str) -> Outcome {
+pub(super) fn read_end(text: &str) -> Outcome {
     match text.split_once(' ') {
         Some(("0", _)) => Outcome::Changed,
         Some((status, "")) => {

@@ -7,11 +7,12 @@
 //!    it is in, begins no other and lets go of the host's lock. That is waited for, ten minutes at most. A firewall
 //!    that it has switched on and nobody has confirmed is off again by then: only a connection that was opened for that
 //!    confirms it, and the one that was made anew is not.
-//! 3. The host is observed anew, from the start, with the lock held.
+//! 3. The host says how the tasks of the cut-off script ended, which that has written down, and is observed anew, from
+//!    the start, with the lock held.
 //! 4. What is left to do must have been approved with the plan (see [`approval`](super::approval)); if not, nothing
 //!    more is changed and the run says what it is.
-//! 5. What is not left any more is told and counted as changed; what is left is made, once. A task that was heard to
-//!    have failed is not tried again: it has failed, as it would have without the cut.
+//! 5. What is not left any more is told and counted as changed; what is left is made, once. A task that
+//!    has failed is not tried again: it has failed, as it would have without the cut.
 //!
 //! A host that turns out to have changed between the plan and the lock goes the same way from 3 on; what others have
 //! done there counts as unchanged.
@@ -19,7 +20,7 @@
 use std::collections::BTreeSet;
 
 use super::approval::{Planned, unapproved};
-use super::progress::{Heard, tell_wait};
+use super::progress::{Heard, read_end, tell_wait};
 use super::{Site, archives};
 use crate::conversation::Conversation;
 use crate::dialogue::{RunKey, refused, whole};
@@ -28,6 +29,7 @@ use crate::failure::Failure;
 use crate::observe::Observation;
 use crate::plan::{Action, PlannedChange};
 use crate::planner;
+use crate::record::Record;
 use crate::resource::Resource;
 use crate::run::Options;
 use crate::script;
@@ -48,15 +50,22 @@ impl Site {
     pub(super) async fn resume_lost(
         &mut self,
         why: String,
-        heard: &Heard,
+        heard: &mut Heard,
         options: &Options,
         events: &Sender,
     ) -> Result<bool, Failure> {
         let before = self.left();
-        if let Err(failure) = self.come_back(why, heard, options, events).await {
-            heard.ends.values().for_each(|outcome| self.count(outcome));
-            return Err(failure);
+        let recalled = match self.come_back(why, heard, options, events).await {
+            Ok(recalled) => recalled,
+            Err(failure) => {
+                self.count_heard(heard);
+                return Err(failure);
+            }
+        };
+        if recalled.iter().any(|record| record.kind == "unbegun") {
+            return self.settle_stale(&before);
         }
+        self.recall(&before, &recalled, heard, events);
         let left = self.left();
         let unsettled = self.settle_lost(&before, &left, heard, events);
         let result = match first_failure(&before, heard) {
@@ -73,7 +82,16 @@ impl Site {
     /// After the host was found changed: whether anything is left to do.
     pub(super) async fn resume_stale(&mut self, options: &Options, events: &Sender) -> Result<bool, Failure> {
         let before = self.left();
-        self.look_again(options, events).await?;
+        if let Err(failure) = self.look_again(options, events).await {
+            let Failure::Lost(why) = failure else { return Err(failure) };
+            self.reconnect(why, events).await?;
+            self.look_again(options, events).await?;
+        }
+        self.settle_stale(&before)
+    }
+
+    /// What this run has not begun with: whether anything is left to do.
+    fn settle_stale(&mut self, before: &Planned) -> Result<bool, Failure> {
         let left = self.left();
         // What others have made is no prediction that came true.
         self.must_be_approved(&left, &BTreeSet::new()).map_err(|_| Failure::Stale)?;
@@ -88,7 +106,7 @@ impl Site {
         heard: &Heard,
         options: &Options,
         events: &Sender,
-    ) -> Result<(), Failure> {
+    ) -> Result<Vec<Record>, Failure> {
         self.reconnect(why, events).await?;
         self.lost_run = Some(heard.run_id.clone());
         self.look_again(options, events).await
@@ -99,9 +117,9 @@ impl Site {
         Planned::new(&planner::plan(&self.graph, &self.seen), &self.report.host)
     }
 
-    /// Observes once no other run changes the host.
-    async fn look_again(&mut self, options: &Options, events: &Sender) -> Result<(), Failure> {
-        let Some(host) = self.host.clone() else { return Ok(()) };
+    /// Observes once no other run changes the host: all that it has said.
+    async fn look_again(&mut self, options: &Options, events: &Sender) -> Result<Vec<Record>, Failure> {
+        let Some(host) = self.host.clone() else { return Ok(Vec::new()) };
         let key = RunKey::new(&options.operator, &options.verb)?;
         let lost_run = self.lost_run.as_deref().unwrap_or_default();
         let stdin = script::observe_locked(&key, lost_run, &planner::probes(&self.graph));
@@ -112,7 +130,19 @@ impl Site {
         refused(&said.records)?;
         self.seen = Observation::read(&said.records);
         self.report.archives = archives(&self.graph, &self.seen);
-        Ok(())
+        Ok(said.records)
+    }
+
+    /// Hears from the host how the tasks ended of which that was not heard before the loss.
+    fn recall(&self, before: &Planned, recalled: &[Record], heard: &mut Heard, events: &Sender) {
+        for record in recalled {
+            let Some(task) = record.kind.strip_prefix("finished:") else { continue };
+            if before.has(task) && !heard.ends.contains_key(task) {
+                let outcome = read_end(&record.text());
+                self.tell_end(task, outcome.clone(), heard, events);
+                heard.ends.insert(task.to_owned(), outcome);
+            }
+        }
     }
 
     /// From then on nothing but what is left is approved.
@@ -177,6 +207,16 @@ impl Site {
                     let why = "the connection was lost before it was begun".to_owned();
                     self.tell_end(&change.task, Outcome::Skipped { why }, heard, events);
                 }
+            }
+        }
+    }
+
+    /// Counts what was heard of a run that nothing more is known of.
+    pub(super) fn count_heard(&mut self, heard: &Heard) {
+        for (task, outcome) in &heard.ends {
+            // Whatever else the host speaks of, it was not asked for.
+            if self.approved.as_ref().is_some_and(|approved| approved.has(task)) {
+                self.count(outcome);
             }
         }
     }
