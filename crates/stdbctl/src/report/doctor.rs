@@ -147,6 +147,8 @@ pub(crate) enum Outcome {
     Ok,
     /// It works, and there is something to know about it.
     Note,
+    /// Whether it works was not tried.
+    Unproven,
     Failed,
     NotReached,
 }
@@ -184,7 +186,12 @@ pub(crate) fn write_document(out: &mut dyn Write, walks: &[Walk]) -> io::Result<
 fn write(out: &mut dyn Write, walk: &Walk) -> io::Result<()> {
     let Walk { host, failed, legs, round_trips, seconds, .. } = walk;
     let host = clean::line(host);
+    let is_unproven = |step: &&Step| step.result == Outcome::Unproven;
+    let unproven = legs.iter().flat_map(|leg| &leg.steps).find(is_unproven);
     let verdict = match failed {
+        None if let Some(step) = unproven => {
+            format!("{CHANGE}{} not proven: sudo's password not tried{CHANGE:#}", step.name)
+        }
         None => format!("{GOOD}every step works{GOOD:#}"),
         Some(failed) if legs.len() > 1 => {
             format!("{BAD}fails at: {} of {}{BAD:#}", failed.step, clean::line(&failed.host))
@@ -214,7 +221,7 @@ fn write_leg(out: &mut dyn Write, leg: &Leg, hints: &[String]) -> io::Result<()>
     for step in &leg.steps {
         let mark = match step.result {
             Outcome::Ok => format!("{GOOD}ok    {GOOD:#}"),
-            Outcome::Note => format!("{CHANGE}note  {CHANGE:#}"),
+            Outcome::Note | Outcome::Unproven => format!("{CHANGE}note  {CHANGE:#}"),
             Outcome::Failed => format!("{BAD}failed{BAD:#}"),
             Outcome::NotReached => format!("{QUIET}-     {QUIET:#}"),
         };

@@ -7,6 +7,7 @@ use stdbctl_engine::host::{Ending, HostError, Output};
 use stdbctl_engine::root::{Input, Login, Root, RootError, SudoPassword};
 use stdbctl_ssh::{printable, quote};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::steps::unreached;
 use crate::error::in_one_line;
@@ -18,13 +19,17 @@ const SHELL: &str = "shell";
 const ROOT: &str = "root";
 /// What the lines of an answer begin with: login shells say things of their own accord.
 const MARK: &str = "stdbctl-doctor ";
-/// Asks for the login shell, the user, and the system.
-const WHO: &str = r#"printf 'stdbctl-doctor %s\n' "$SHELL" "$(id -un)" "$(uname -srm)""#;
+/// Asks for the login shell, the user, and the system: on lines of their own, whatever the shell said before.
+const WHO: &str = r#"printf '\nstdbctl-doctor %s\n' "$SHELL" "$(id -un)" "$(uname -srm)""#;
 /// Asks for the user, and for what has made it that: both say so.
-const WHICH: &str = r#"printf 'stdbctl-doctor %s\n' "$(id -u)" "${SUDO_USER:+sudo}" "${DOAS_USER:+doas}""#;
+const WHICH: &str = r#"printf '\nstdbctl-doctor %s\n' "$(id -u)" "${SUDO_USER:+sudo}" "${DOAS_USER:+doas}""#;
 const NO_SHELL: &str = "the user needs a shell that runs commands: look at its entry in /etc/passwd, and for a \
                         ForceCommand in sshd_config or a command= in authorized_keys";
-/// How many bytes of what a host says are kept.
+const WAITS: &str = "something there waits: a line of the user's .bashrc or the like, or a home directory that does \
+                     not answer (NFS); `ssh HOST true` waits there, too";
+const CUT: &str =
+    "look why sshd let go as soon as a command was to run: `journalctl -u ssh -u sshd` on the host";
+/// How many bytes of each of a host's two outputs are kept.
 const MOST: usize = 64 << 10;
 
 /// What was found, and what of it does not work.
@@ -50,13 +55,54 @@ enum Way {
     Doas,
 }
 
+/// What a command has written so far, in bounded memory.
+#[derive(Default)]
+struct Heard {
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
 /// What a command has said.
 #[derive(Default)]
 struct Said {
     /// The lines that were asked for.
     answer: Vec<String>,
-    /// The last of all others.
+    /// The last of all others, errors before all else.
     last_words: String,
+}
+
+impl Heard {
+    /// Reads a command's output to its end.
+    async fn listen(&mut self, mut output: mpsc::Receiver<Output>) {
+        while let Some(piece) = output.recv().await {
+            let (all, piece) = match piece {
+                Output::Stdout(piece) => (&mut self.stdout, piece),
+                Output::Stderr(piece) => (&mut self.stderr, piece),
+            };
+            all.extend(piece);
+            all.drain(..all.len().saturating_sub(MOST));
+        }
+    }
+
+    fn said(&self) -> Said {
+        let mut said = Said::default();
+        for output in [&self.stdout, &self.stderr] {
+            for line in String::from_utf8_lossy(output).lines() {
+                match line.strip_prefix(MARK) {
+                    Some(answer) => said.answer.push(printable(answer)),
+                    None if line.trim().is_empty() => {}
+                    None => said.last_words = printable(line),
+                }
+            }
+        }
+        said
+    }
+}
+
+impl Said {
+    fn words(&self) -> String {
+        if self.last_words.is_empty() { String::new() } else { format!(", saying: {}", self.last_words) }
+    }
 }
 
 /// The steps behind the login where there was none.
@@ -68,9 +114,15 @@ fn all_unreached(steps: &[&'static str]) -> Vec<Step> {
     steps.iter().copied().map(unreached).collect()
 }
 
-/// Looks around, and changes nothing. `password` is what sudo gets, once, if it wants one.
-pub(super) async fn look(login: &dyn Login, password: Option<Arc<SudoPassword>>, can_ask: bool) -> Inside {
-    let mut steps = match shell(login).await {
+/// Looks around, and changes nothing. `password` is what sudo gets, once, if it wants one. `patience` is how long the
+/// login shell may take.
+pub(super) async fn look(
+    login: &dyn Login,
+    password: Option<Arc<SudoPassword>>,
+    can_ask: bool,
+    patience: Duration,
+) -> Inside {
+    let mut steps = match shell(login, patience).await {
         Ok(steps) => steps,
         Err(inside) => return inside,
     };
@@ -80,32 +132,37 @@ pub(super) async fn look(login: &dyn Login, password: Option<Arc<SudoPassword>>,
 }
 
 /// A command in a channel, and what its shell says of itself.
-async fn shell(login: &dyn Login) -> Result<Vec<Step>, Inside> {
-    let failed = |mut steps: Vec<Step>, step, cause: String, hints, rest: &[&'static str]| {
-        steps.push(Step::new(step, Outcome::Failed, vec![cause.clone()]));
-        steps.extend(all_unreached(rest));
-        Inside { steps, trouble: Some(Trouble { step, cause, hints }) }
-    };
+async fn shell(login: &dyn Login, patience: Duration) -> Result<Vec<Step>, Inside> {
     let started = Instant::now();
-    let (ended, said) = ask_login(login).await;
+    let (ended, said) = ask_login(login, patience).await;
     let took = started.elapsed();
     let ending = match ended {
-        Ok(Ending::Lost(why)) => return Err(failed(Vec::new(), CHANNEL, why, Vec::new(), &[SHELL, ROOT])),
-        Ok(ending) => ending,
-        Err(error) => {
-            let cause = in_one_line(&error);
-            return Err(failed(Vec::new(), CHANNEL, cause, error.hints, &[SHELL, ROOT]));
+        // The channel has a limit of its own.
+        None => {
+            let cause = format!("no answer within {} s{}", patience.as_secs(), said.words());
+            return Err(failed_shell(unanswered(), cause, WAITS));
         }
+        Some(Ok(Ending::Lost(why))) => return Err(failed_channel(why, vec![CUT.to_owned()])),
+        Some(Ok(ending)) => ending,
+        Some(Err(error)) => return Err(failed_channel(in_one_line(&error), error.hints)),
     };
-    let steps = vec![channel(took)];
     if let [shell, user, system] = said.answer.as_slice() {
         let told = vec![format!("{shell} of {user}"), system.clone()];
-        return Ok([steps, vec![Step::new(SHELL, Outcome::Ok, told)]].concat());
+        return Ok(vec![channel(took), Step::new(SHELL, Outcome::Ok, told)]);
     }
-    let words = Some(said.last_words).filter(|words| !words.is_empty());
-    let words = words.map_or_else(String::new, |words| format!(", saying: {words}"));
-    let cause = format!("the login shell ran no command, but ended ({}){words}", describe(&ending));
-    Err(failed(steps, SHELL, cause, vec![NO_SHELL.to_owned()], &[ROOT]))
+    let cause = format!("the login shell ran no command, but ended ({}){}", describe(&ending), said.words());
+    Err(failed_shell(channel(took), cause, NO_SHELL))
+}
+
+fn failed_channel(cause: String, hints: Vec<String>) -> Inside {
+    let steps = vec![Step::new(CHANNEL, Outcome::Failed, vec![cause.clone()])];
+    let steps = [steps, all_unreached(&[SHELL, ROOT])].concat();
+    Inside { steps, trouble: Some(Trouble { step: CHANNEL, cause, hints }) }
+}
+
+fn failed_shell(channel: Step, cause: String, hint: &str) -> Inside {
+    let steps = vec![channel, Step::new(SHELL, Outcome::Failed, vec![cause.clone()]), unreached(ROOT)];
+    Inside { steps, trouble: Some(Trouble { step: SHELL, cause, hints: vec![hint.to_owned()] }) }
 }
 
 fn channel(took: Duration) -> Step {
@@ -113,12 +170,20 @@ fn channel(took: Duration) -> Step {
     Step { seconds: Some(took.as_secs_f64()), ..Step::new(CHANNEL, Outcome::Ok, told) }
 }
 
-async fn ask_login(login: &dyn Login) -> (Result<Ending, HostError>, Said) {
+fn unanswered() -> Step {
+    Step::new(CHANNEL, Outcome::Ok, vec!["open: a command was sent".to_owned()])
+}
+
+/// None if it does not end in time.
+async fn ask_login(login: &dyn Login, patience: Duration) -> (Option<Result<Ending, HostError>>, Said) {
     let Ok(line) = quote::join(["sh", "-c", WHO]) else {
-        return (Err(HostError::new("the command contains a NUL byte")), Said::default());
+        return (Some(Err(HostError::new("the command contains a NUL byte"))), Said::default());
     };
+    let mut heard = Heard::default();
     let (sender, output) = mpsc::channel(4);
-    tokio::join!(login.start(&line, Input::default(), sender), listen(output))
+    let asking = async { tokio::join!(login.start(&line, Input::default(), sender), heard.listen(output)).0 };
+    let ended = timeout(patience, asking).await.ok();
+    (ended, heard.said())
 }
 
 /// The way to root, as `deploy` goes it.
@@ -142,10 +207,10 @@ async fn root(
     }
     if can_ask {
         let told = [
-            "sudo wants a password: deploy asks for it here",
+            "sudo wants a password, which deploy asks for here, or the user is not in sudoers: it says the same to both",
             "none was tried; --sudo-password-file FILE tries one, once",
         ];
-        return (Step::new(ROOT, Outcome::Note, told.map(str::to_owned).to_vec()), None);
+        return (Step::new(ROOT, Outcome::Unproven, told.map(str::to_owned).to_vec()), None);
     }
     no_root(error)
 }
@@ -177,9 +242,10 @@ async fn become_root(login: &dyn Login, password: Option<Arc<SudoPassword>>) -> 
     let words = quote::join(["sh", "-c", WHICH]);
     let words = words.map_err(|_| HostError::new("the command contains a NUL byte"))?;
     let root = Root::new(password);
+    let mut heard = Heard::default();
     let (sender, output) = mpsc::channel(4);
-    let (ending, said) = tokio::join!(root.command(login, &words, sender), listen(output));
-    let ending = ending?;
+    let (ending, ()) = tokio::join!(root.command(login, &words, sender), heard.listen(output));
+    let (ending, said) = (ending?, heard.said());
     match said.answer.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["0", "sudo", _] => Ok(Way::Sudo),
         ["0", _, "doas"] => Ok(Way::Doas),
@@ -188,28 +254,10 @@ async fn become_root(login: &dyn Login, password: Option<Arc<SudoPassword>>) -> 
     }
 }
 
-/// Reads a command's output to its end, in bounded memory.
-async fn listen(mut output: mpsc::Receiver<Output>) -> Said {
-    let mut heard = Vec::new();
-    while let Some(Output::Stdout(piece) | Output::Stderr(piece)) = output.recv().await {
-        heard.extend(piece);
-        let surplus = heard.len().saturating_sub(MOST);
-        heard.drain(..surplus);
-    }
-    let mut said = Said::default();
-    for line in String::from_utf8_lossy(&heard).lines() {
-        match line.strip_prefix(MARK) {
-            Some(answer) => said.answer.push(printable(answer)),
-            None if line.trim().is_empty() => {}
-            None => said.last_words = printable(line),
-        }
-    }
-    said
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
+    use std::sync::Mutex;
 
     use secrecy::SecretString;
     use stdbctl_engine::host::BoxFuture;
@@ -218,6 +266,8 @@ mod tests {
 
     use super::*;
     use crate::host::Place;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     /// A login on this machine, where some programs are others.
     struct Here(TempDir);
@@ -246,7 +296,9 @@ mod tests {
             output: mpsc::Sender<Output>,
         ) -> BoxFuture<'a, Result<Ending, HostError>> {
             let path = self.0.path().display();
-            let line = format!("echo noise; export PATH='{path}':/usr/bin:/bin SHELL=/bin/dash; {line}");
+            let line = format!(
+                "echo loud >&2; printf noise; export PATH='{path}':/usr/bin:/bin SHELL=/bin/dash; {line}"
+            );
             Box::pin(async move { Ok(Place::Local(None).exec(&[line], output).await?.0) })
         }
     }
@@ -269,14 +321,15 @@ mod tests {
     async fn root_of(programs: &[(&str, &str)], can_ask: bool) -> (Step, Option<Trouble>) {
         let password = Arc::new(SudoPassword::new(Never));
         let given = (!can_ask && programs.contains(&SUDO)).then_some(password);
-        let mut inside = look(&Here::new(programs), given, can_ask).await;
+        let mut inside = look(&Here::new(programs), given, can_ask, PATIENCE).await;
         assert_eq!(inside.steps.len(), 3);
         (inside.steps.pop().unwrap(), inside.trouble)
     }
 
     #[tokio::test]
     async fn shell_and_system_are_told_through_the_noise() {
-        let inside = look(&Here::new(&[ID, SUDO, ("uname", "echo Linux 6.1 x86_64")]), None, false).await;
+        let host = Here::new(&[ID, SUDO, ("uname", "echo Linux 6.1 x86_64")]);
+        let inside = look(&host, None, false, PATIENCE).await;
         let told: Vec<_> = inside.steps.iter().map(|step| step.details.join("; ")).collect();
         assert!(told[0].starts_with("a command was answered in "), "{told:?}");
         assert_eq!(
@@ -299,7 +352,8 @@ mod tests {
         // A password that was given is not asked for where none is wanted.
         assert_eq!(told(root_of(&[ID, SUDO], false).await).0, Outcome::Ok);
         let asked = told(root_of(&[ID, ASKING], true).await);
-        assert_eq!(asked, (Outcome::Note, "sudo wants a password: deploy asks for it here".to_owned()));
+        assert_eq!(asked.0, Outcome::Unproven);
+        assert!(asked.1.contains("not in sudoers"), "{}", asked.1);
     }
 
     #[tokio::test]
@@ -309,9 +363,11 @@ mod tests {
         let trouble = trouble.unwrap();
         assert_eq!(trouble.cause, "sudo wants a password, and nobody can be asked for it");
         assert!(trouble.hints[0].contains("--sudo-password-file"), "{trouble:?}");
-        let refuses = ("sudo", "echo 'ada is not in the sudoers file.' >&2; exit 1");
-        let trouble = root_of(&[ID, refuses], true).await.1.unwrap();
-        assert_eq!(trouble.cause, "ada is not in the sudoers file.");
+        // Only sudo-rs says so without having seen a password.
+        let words = "sudo: I'm sorry ada. I'm afraid I can't do that";
+        let refuses = ("sudo", format!("echo \"{words}\" >&2; exit 1"));
+        let trouble = root_of(&[ID, (refuses.0, &refuses.1)], true).await.1.unwrap();
+        assert_eq!(trouble.cause, words);
     }
 
     #[tokio::test]
@@ -335,10 +391,39 @@ mod tests {
                 })
             }
         }
-        let inside = look(&Nologin, None, false).await;
+        let inside = look(&Nologin, None, false, PATIENCE).await;
         let results: Vec<_> = inside.steps.iter().map(|step| step.result).collect();
         assert_eq!(results, [Outcome::Ok, Outcome::Failed, Outcome::NotReached]);
         let cause = inside.trouble.unwrap().cause;
         assert!(cause.contains("(exit status 1), saying: \u{fffd}[2JThis account"), "{cause}");
+    }
+
+    #[tokio::test]
+    async fn a_shell_that_never_answers_is_not_waited_for() {
+        struct Waiting(Mutex<Option<mpsc::Sender<Output>>>);
+        impl Login for Waiting {
+            fn host(&self) -> &'static str {
+                "web1"
+            }
+
+            fn start<'a>(
+                &'a self,
+                _: &'a str,
+                _: Input,
+                output: mpsc::Sender<Output>,
+            ) -> BoxFuture<'a, Result<Ending, HostError>> {
+                Box::pin(async move {
+                    output.send(Output::Stderr(b"mounting /home".to_vec())).await.unwrap();
+                    *self.0.lock().unwrap() = Some(output);
+                    std::future::pending().await
+                })
+            }
+        }
+        let inside = look(&Waiting(Mutex::default()), None, false, Duration::from_secs(1)).await;
+        let results: Vec<_> = inside.steps.iter().map(|step| step.result).collect();
+        assert_eq!(results, [Outcome::Ok, Outcome::Failed, Outcome::NotReached]);
+        let trouble = inside.trouble.unwrap();
+        assert_eq!(trouble.cause, "no answer within 1 s, saying: mounting /home");
+        assert!(trouble.hints[0].contains(".bashrc"), "{trouble:?}");
     }
 }

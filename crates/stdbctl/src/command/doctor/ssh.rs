@@ -1,7 +1,7 @@
 //! `stdbctl doctor ssh`: the way to hosts, walked step by step.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use stdbctl_engine::event::RunStats;
 use stdbctl_engine::failure::Failure;
@@ -19,6 +19,9 @@ use crate::host::{self, Password, Place, Shell};
 use crate::report::bars;
 use crate::report::doctor::{Failed, Leg, Walk, write_document, write_walk};
 use crate::site::{Site, places};
+
+/// How long a login shell may take to start.
+const LONGEST_START: Duration = Duration::from_secs(30);
 
 /// What is the same for all hosts.
 struct Tour<'a> {
@@ -40,9 +43,8 @@ pub(super) async fn run(args: DoctorSshArgs, console: &Console) -> Result<ExitCo
     let mut stats = RunStats::default();
     let mut walked = Vec::new();
     let tour = Tour { args: &args, console };
-    for (name, place) in places {
-        let Place::Remote(options, password) = place else { return Err(is_here()) };
-        let one = tour.walk(name, *options, password).await;
+    for (name, options, password) in remote(places)? {
+        let one = tour.walk(name, options, password).await;
         written(write_walk(&mut anstream::stdout(), &one.walk, console.format))?;
         stats.add(one.cost.unwrap_or_default());
         walked.push(one);
@@ -57,8 +59,14 @@ pub(super) async fn run(args: DoctorSshArgs, console: &Console) -> Result<ExitCo
     error(&walks, &kinds).map_or(Ok(ExitCode::Done), Err)
 }
 
-fn is_here() -> CliError {
-    CliError::usage("there is no SSH to this machine").hint("name other hosts with --host or --limit")
+/// Those that there is SSH to; no host is walked to if there is another place among them.
+fn remote(places: Vec<(String, Place)>) -> Result<Vec<(String, ConnectOptions, Password)>, CliError> {
+    let places = places.into_iter().map(|(name, place)| match place {
+        Place::Remote(options, password) => Ok((name, *options, password)),
+        Place::Local(_) => Err(CliError::usage("there is no SSH to this machine")
+            .hint("name other hosts with --host or --limit")),
+    });
+    places.collect()
 }
 
 /// The hints have been shown where they belong.
@@ -103,7 +111,9 @@ impl Tour<'_> {
         let password = password.filter(|_| args.ssh.sudo_password_file.is_some());
         let session = Arc::new(session);
         let shell = Shell { host: name, session: Arc::clone(&session) };
-        let inside = session::look(&shell, password, console.can_ask()).await;
+        // The channel may take the first part of it.
+        let patience = options.connect_timeout + LONGEST_START;
+        let inside = session::look(&shell, password, console.can_ask(), patience).await;
         drop(shell);
         let cost = host::stats(&session);
         if let Some(session) = Arc::into_inner(session) {
@@ -166,4 +176,17 @@ fn observe(options: &mut ConnectOptions) -> Arc<Mutex<Vec<Seen>>> {
         };
     }
     seen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_is_refused_before_any_host_is_walked_to() {
+        let web = || Place::Remote(Box::new(ConnectOptions::new("web1".parse().unwrap())), None);
+        let named = |place: Place| ("web1".to_owned(), place);
+        assert_eq!(remote(vec![named(web())]).unwrap().len(), 1);
+        assert!(remote(vec![named(web()), named(Place::Local(None))]).is_err());
+    }
 }
