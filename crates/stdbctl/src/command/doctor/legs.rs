@@ -6,7 +6,7 @@ use stdbctl_ssh::{ConnectError, ConnectOptions, Route};
 
 use super::steps::{self, ADDRESS};
 use super::view::{Seen, View};
-use super::wording::{configuration, known_hosts};
+use super::wording::{configuration, known_hosts, proxy_command};
 use crate::report::doctor::{Failed, Leg, Outcome};
 
 /// The legs to a host, the nearest first. `config` is the flag for another SSH configuration.
@@ -66,7 +66,7 @@ fn leg(view: &View<'_>, config: Option<&Path>) -> Leg {
         through: match &options.route {
             Route::Direct => None,
             Route::Through(hop) => Some(hop.target.host.clone()),
-            Route::Command(line) => Some(format!("the ProxyCommand `{line}`")),
+            Route::Command(line) => Some(proxy_command(line)),
         },
         configuration: configuration(options, config),
         known_hosts: known_hosts(options),

@@ -12,7 +12,7 @@ use super::*;
 use crate::cli::Format;
 use crate::command::doctor::session::not_reached;
 use crate::error::in_one_line;
-use crate::report::doctor::{Walk, write_walk};
+use crate::report::doctor::{Step, Walk, write_walk};
 
 const HOST: &str = "SHA256:Y2GFlDsvyMmL1eOoRLNCQKYjNFgRyAHCjPHLLQGxpJY";
 const KEY: &str = "/home/ada/.ssh/id_ed25519 ssh-ed25519 SHA256:k9Xf5BZCLsDPWP6y7CTxVTKsjhmxxBW4QMbtYTdnFFc";
@@ -127,6 +127,25 @@ fn a_hop_that_fails_is_named_and_nothing_is_said_of_what_lies_behind() {
 }
 
 #[test]
+fn a_proxy_command_that_fails_is_told_from_a_server_that_does() {
+    let mut web = options("web1");
+    web.route = Route::Command("nc %h %p".to_owned());
+    let at = |known: &[Observation]| {
+        let source = Box::new(ConnectError::Silent { address: "web1".to_owned(), waited: None });
+        let words = Some("no route to host".to_owned());
+        let error = ConnectError::ProxyCommand { host: "web1".to_owned(), words, source };
+        let legs = walked(&web, &seen(0, known.to_vec()), Some(&error), None);
+        let steps = &legs[0].steps;
+        let at = steps.iter().position(|step| step.result == Outcome::Failed).unwrap();
+        assert!(steps[..at].iter().all(|step| step.result == Outcome::Ok), "{steps:#?}");
+        steps[at].name
+    };
+    let all = login(None);
+    assert_eq!(at(&all[..2]), "command");
+    assert_eq!(at(&all[..3]), "banner");
+}
+
+#[test]
 fn every_kind_of_failure_ends_at_its_step() {
     let all = login(Some("192.0.2.1:22"));
     let address = || "web1 (192.0.2.1:22)".to_owned();
@@ -231,6 +250,45 @@ fn a_busy_server_a_proxy_command_and_old_algorithms_are_worth_a_note() {
     let away = Observation::TurnedAway { why, pause: Duration::from_millis(200) };
     let first = [&all[..3], &[away]].concat();
     all[4] = agreed("curve25519-sha256", false);
+    let with_gcm = shown(&web, &seen(0, all.clone()), None);
+    assert!(with_gcm.contains("ok      key exchange  curve25519-sha256, not strict"), "{with_gcm}");
+    assert!(!with_gcm.contains("Terrapin"), "{with_gcm}");
+    let Observation::Agreed(algorithms) = &mut all[4] else { panic!("{all:?}") };
+    algorithms.cipher = "chacha20-poly1305@openssh.com".to_owned();
     let text = shown(&web, &[seen(0, first), seen(0, all[1..].to_vec())].concat(), None);
     insta::assert_snapshot!("notes", text);
+}
+
+#[test]
+fn a_way_whose_root_was_not_tried_is_not_said_to_work() {
+    let mut leg = Leg { host: "web1".to_owned(), ..Leg::default() };
+    leg.steps.push(Step::new("root", Outcome::Unproven, vec!["none was tried".to_owned()]));
+    let walk = Walk {
+        host: "web1".to_owned(),
+        ok: true,
+        failed: None,
+        legs: vec![leg],
+        round_trips: None,
+        seconds: 0.42,
+    };
+    let mut out = Vec::new();
+    write_walk(&mut out, &walk, Format::Human).unwrap();
+    let text = anstream::adapter::strip_str(&String::from_utf8(out).unwrap()).to_string();
+    assert!(text.starts_with("web1  root not proven: sudo's password not tried\n"), "{text}");
+    assert!(text.contains("  note    root          none was tried\n"), "{text}");
+}
+
+#[test]
+fn of_a_proxy_command_only_the_program_is_shown() {
+    let shown = |line: &str| {
+        let mut web = options("web1");
+        web.route = Route::Command(line.to_owned());
+        walked(&web, &[], None, None)[0].through.clone().unwrap()
+    };
+    assert_eq!(shown("nc -P user:secret %h %p"), "the ProxyCommand nc ...");
+    assert_eq!(shown("exec /usr/bin/nc --token=secret"), "the ProxyCommand /usr/bin/nc ...");
+    assert_eq!(shown("nc"), "the ProxyCommand nc");
+    for hidden in ["TOKEN=secret nc %h", "\"secret nc\" %h", "(secret; nc)", ""] {
+        assert_eq!(shown(hidden), "its ProxyCommand", "{hidden}");
+    }
 }

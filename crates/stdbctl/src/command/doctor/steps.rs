@@ -62,6 +62,10 @@ fn way(view: &View<'_>) -> &'static str {
 }
 
 fn failed_at(view: &View<'_>, error: &ConnectError, way: &'static str) -> &'static str {
+    // What it says is no banner of the host's.
+    if matches!(error, ConnectError::ProxyCommand { .. }) && view.server().is_none() {
+        return way;
+    }
     match error.step() {
         Stage::Resolve => ADDRESS,
         Stage::Tcp => way,

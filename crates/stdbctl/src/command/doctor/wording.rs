@@ -49,15 +49,24 @@ fn answer(leg: &Leg, answered: &Answered) -> String {
     format!("as {}, {what}: {answer}{why}", leg.user.as_deref().unwrap_or_default())
 }
 
-/// Without strict key exchange somebody in between can swallow messages (Terrapin).
+/// Whether somebody in between could swallow messages is worth a note.
 pub(super) fn judged(algorithms: &Algorithms) -> Outcome {
-    if algorithms.strict { Outcome::Ok } else { Outcome::Note }
+    if is_open_to_terrapin(algorithms) { Outcome::Note } else { Outcome::Ok }
+}
+
+/// Without strict key exchange messages can be swallowed, but for AES-GCM, which counts them by itself.
+fn is_open_to_terrapin(algorithms: &Algorithms) -> bool {
+    !algorithms.strict && !algorithms.cipher.contains("-gcm@")
 }
 
 /// What was agreed on.
 pub(super) fn agreed(algorithms: &Algorithms) -> Vec<String> {
     let Algorithms { key_exchange, post_quantum, strict, cipher, .. } = algorithms;
-    let strict = if *strict { "strict" } else { "not strict (Terrapin): update the host's sshd" };
+    let strict = match (strict, is_open_to_terrapin(algorithms)) {
+        (true, _) => "strict",
+        (false, true) => "not strict (Terrapin): update the host's sshd",
+        (false, false) => "not strict, which its cipher does not need",
+    };
     let Algorithms { mac_sent, mac_received, compression_sent, compression_received, .. } = algorithms;
     let mac = each_way(mac_sent.as_deref(), mac_received.as_deref(), "its own");
     let compression = each_way(compression_sent.as_deref(), compression_received.as_deref(), "uncompressed");
@@ -65,7 +74,8 @@ pub(super) fn agreed(algorithms: &Algorithms) -> Vec<String> {
     if *post_quantum {
         return vec![format!("{key_exchange}, post-quantum, {strict}"), ciphers];
     }
-    let quantum = "not post-quantum: that takes OpenSSH 9.9 or later".to_owned();
+    let quantum =
+        "not post-quantum: with stdbctl that takes mlkem768x25519-sha256 (OpenSSH 9.9 or later)".to_owned();
     vec![format!("{key_exchange}, {strict}"), quantum, ciphers]
 }
 
@@ -103,6 +113,15 @@ pub(super) fn configuration(options: &ConnectOptions, flag: Option<&Path>) -> St
         }
         (Origin::Nowhere, _) => "none: the defaults".to_owned(),
     }
+}
+
+/// What a command is called: its arguments may hold a password, and so may the assignments before a program.
+pub(super) fn proxy_command(line: &str) -> String {
+    let mut words = line.split_ascii_whitespace().skip_while(|word| *word == "exec");
+    let is_plain = |word: &&str| word.chars().all(|c| c.is_alphanumeric() || "/._-+%~".contains(c));
+    let Some(program) = words.next().filter(is_plain) else { return "its ProxyCommand".to_owned() };
+    let rest = if words.next().is_some() { " ..." } else { "" };
+    format!("the ProxyCommand {program}{rest}")
 }
 
 /// The files with host keys that there are.
