@@ -10,7 +10,7 @@ use russh::keys::{Certificate, HashAlg, PrivateKey, PublicKey};
 use crate::agent::{AgentKey, list_keys};
 use crate::certificate::doubt_certificate;
 use crate::connect::ConnectOptions;
-use crate::key_file::{KeyFile, with_suffix};
+use crate::key_file::{KeyFile, is_open, with_suffix};
 use crate::last_keys::{Known, mark_of_file, mark_of_key};
 use crate::observer::Observation;
 use crate::printable::printable;
@@ -175,11 +175,13 @@ impl Gathering<'_> {
         self.sort(0, self.identities.offered.len());
         let start = self.identities.offered.len();
         let usual = || {
+            if !identity_files.is_empty() {
+                return Vec::new();
+            }
             let directory = std::env::home_dir().unwrap_or_default().join(".ssh");
             DEFAULT_FILES.map(|name| directory.join(name)).to_vec()
         };
-        let no_usual = || if identity_files.is_empty() { usual() } else { Vec::new() };
-        for file in configured_identities.clone().unwrap_or_else(no_usual) {
+        for file in configured_identities.clone().unwrap_or_else(usual) {
             self.offer_file(&file, false);
         }
         let of_files = self.identities.offered.len();
@@ -237,6 +239,9 @@ impl Gathering<'_> {
             read => read,
         };
         match read {
+            Ok(KeyFile::Private(key)) if is_open(file) && !self.is_held(key.public_key()) => {
+                self.pass_over_open(file)
+            }
             Ok(KeyFile::Private(key)) => {
                 let (public, signing) = (key.public_key().clone(), Signing::File(key));
                 self.offer_key(&public, &signing, &beside, &shown);
@@ -246,6 +251,7 @@ impl Gathering<'_> {
             {
                 self.offer_held(&key, &beside, &format!("{shown} (agent)"));
             }
+            Ok(KeyFile::Locked { .. }) if is_open(file) => self.pass_over_open(file),
             Ok(KeyFile::Locked { public, is_supported }) => {
                 self.offer_locked(file, public, is_supported, &beside);
             }
@@ -289,6 +295,13 @@ impl Gathering<'_> {
         let private = if file.extension().is_some_and(|e| e == "pub") { &private } else { file };
         let (shown, private) = (file.display(), private.display());
         self.identities.skipped.push(format!("{shown} {why}; load it with: ssh-add '{private}'"));
+    }
+
+    fn pass_over_open(&mut self, file: &Path) {
+        let shown = file.display();
+        let why =
+            format!("{shown} can be read by others, so it is not used; close it with: chmod 600 '{shown}'");
+        self.identities.skipped.push(why);
     }
 
     fn offer_key(&mut self, key: &PublicKey, signing: &Signing, beside: &[PathBuf], from: &str) {

@@ -116,6 +116,19 @@ fn public_half_beside(file: &Path) -> Option<PublicKey> {
     read(".pub").and_then(|text| PublicKey::from_openssh(text.trim()).ok()).or_else(of_certificate)
 }
 
+/// Whether it is a file of the user's own that others may read or write. OpenSSH uses no such key.
+#[cfg(unix)]
+pub(crate) fn is_open(file: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let is_own = |owner| owner == rustix::process::getuid().as_raw();
+    std::fs::metadata(file).is_ok_and(|metadata| is_own(metadata.uid()) && metadata.mode() & 0o077 != 0)
+}
+
+#[cfg(not(unix))]
+pub(crate) fn is_open(_: &Path) -> bool {
+    false
+}
+
 pub(crate) fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(suffix);

@@ -1,10 +1,15 @@
 //! Being recognised by a real sshd: key files, a real ssh-agent, and refusals that say why.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::agent::Agent;
+use crate::asking::Person;
+use crate::configured::{Operator, host};
 use crate::sshd::{Sshd, generate_key, output_of, user};
+use stdbctl_ssh::ssh_config::Method;
 use stdbctl_ssh::{ConnectError, ConnectOptions, ErrorKind, Keyring, Observation, Observer, connect};
 
 fn authorize(sshd: &Sshd, key: &str) {
@@ -172,6 +177,31 @@ async fn an_encrypted_key_leads_to_ssh_add_or_to_the_agent() {
     assert_eq!(error.kind(), ErrorKind::NoIdentity);
     let hints = error.hints().join("\n");
     assert!(hints.contains(&format!("ssh-add '{}'", sshd.path("locked").display())), "{hints}");
+}
+
+#[tokio::test]
+async fn a_key_that_others_can_read_is_only_used_by_the_agent() {
+    let sshd = Sshd::start();
+    let operator = Operator::knowing(&[&sshd]);
+    operator.configure(&host("web1", &sshd));
+    generate_key(&sshd.path("locked"), "ed25519", "a passphrase");
+    let agent = Agent::start();
+    agent.add(sshd.path("id_ed25519"));
+    for name in ["id_ed25519", "locked"] {
+        fs::set_permissions(sshd.path(name), Permissions::from_mode(0o640)).unwrap();
+        let person = Person::asleep();
+        let mut options = sshd.options();
+        (options.identity_files, options.keyring) = (vec![sshd.path(name)], person.keyring.clone());
+        options.authentication.methods = vec![Method::PublicKey];
+        let error = refusal(options).await;
+        assert_eq!(error.kind(), ErrorKind::NoIdentity);
+        let hints = error.hints().join("\n");
+        assert!(hints.contains(&format!("chmod 600 '{}'", sshd.path(name).display())), "{hints}");
+    }
+    assert!(!operator.ssh_gets_in("web1"), "ssh uses it");
+    let mut options = sshd.options();
+    options.agent_socket = Some(agent.socket());
+    connect(options).await.unwrap();
 }
 
 #[tokio::test]

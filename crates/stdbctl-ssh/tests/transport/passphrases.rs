@@ -164,14 +164,27 @@ async fn what_cannot_be_unlocked_is_passed_over_with_a_word() {
     let sshd = Sshd::start();
     let file = sshd.path("old");
     keygen(&["-q", "-t", "ecdsa", "-m", "PEM", "-N", PASSPHRASE, "-f", file.to_str().unwrap()]);
-    locked(&sshd, "one");
-    locked(&sshd, "other");
-    std::fs::copy(sshd.path("one.pub"), sshd.path("other.pub")).unwrap();
     let person = Person::answering(&[PASSPHRASE]);
     let error = refusal(options(&sshd, &["old", "known_hosts"], &person)).await;
     let ConnectError::AuthRefused { skipped, .. } = &error else { panic!("{error:?}") };
     assert!(skipped[0].contains("ssh-keygen -p -f") && skipped[0].contains("ssh-add"), "{skipped:?}");
     assert_eq!(person.asked(), []);
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_the_one_beside_it_is_passed_over() {
+    let sshd = Sshd::start();
+    for name in ["one", "other"] {
+        let file = sshd.path(name);
+        keygen(&["-q", "-t", "ecdsa", "-m", "PKCS8", "-N", PASSPHRASE, "-f", file.to_str().unwrap()]);
+    }
+    std::fs::copy(sshd.path("one.pub"), sshd.path("other.pub")).unwrap();
+    authorize(&sshd, "one");
+    let person = Person::answering(&[PASSPHRASE]);
+    let error = refusal(options(&sshd, &["other"], &person)).await;
+    let hints = error.hints().join("\n");
+    assert!(hints.contains("is not the key that is beside it as"), "{hints}");
+    assert_eq!(person.asked().len(), 1);
 }
 
 #[tokio::test]
