@@ -240,7 +240,7 @@ impl Gathering<'_> {
         };
         match read {
             Ok(KeyFile::Private(key)) if is_open(file) && !self.is_held(key.public_key()) => {
-                self.pass_over_open(file)
+                self.pass_over_open(file);
             }
             Ok(KeyFile::Private(key)) => {
                 let (public, signing) = (key.public_key().clone(), Signing::File(key));

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::future::pending;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -206,26 +205,32 @@ impl Person {
 
     /// One who thinks for so long before each answer.
     pub(crate) fn answering_after(thinking: Duration, answers: &[&str]) -> Self {
+        Self::thinking(thinking, thinking, answers)
+    }
+
+    /// One who does nothing about the first question.
+    pub(crate) fn asleep_at_first(answers: &[&str]) -> Self {
+        Self::thinking(Duration::MAX, Duration::ZERO, answers)
+    }
+
+    fn thinking(first: Duration, then: Duration, answers: &[&str]) -> Self {
         let left: VecDeque<_> = answers.iter().map(|&answer| SecretString::from(answer)).collect();
         let left = Arc::new(Mutex::new(left));
         let asked = Arc::new(Mutex::new(Vec::new()));
         let questions = Arc::clone(&asked);
         let ask = move |question| {
-            questions.lock().unwrap().push(question);
-            let answer = left.lock().unwrap().pop_front();
+            let mut questions = questions.lock().unwrap();
+            let thinking = if questions.is_empty() { first } else { then };
+            questions.push(question);
+            let left = Arc::clone(&left);
             let answer = async move {
                 tokio::time::sleep(thinking).await;
+                let answer = left.lock().unwrap().pop_front();
                 answer.ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "none was typed"))
             };
             Box::pin(answer) as stdbctl_ssh::Answering
         };
         Self { keyring: Keyring::new(Some(Arc::new(ask)), None), asked }
-    }
-
-    /// One who sits there and does nothing.
-    pub(crate) fn asleep() -> Self {
-        let ask = |_| Box::pin(pending()) as stdbctl_ssh::Answering;
-        Self { keyring: Keyring::new(Some(Arc::new(ask)), None), asked: Arc::default() }
     }
 
     pub(crate) fn asked(&self) -> Vec<Question> {

@@ -189,7 +189,7 @@ async fn a_key_that_others_can_read_is_only_used_by_the_agent() {
     agent.add(sshd.path("id_ed25519"));
     for name in ["id_ed25519", "locked"] {
         fs::set_permissions(sshd.path(name), Permissions::from_mode(0o640)).unwrap();
-        let person = Person::asleep();
+        let person = Person::asleep_at_first(&[]);
         let mut options = sshd.options();
         (options.identity_files, options.keyring) = (vec![sshd.path(name)], person.keyring.clone());
         options.authentication.methods = vec![Method::PublicKey];
