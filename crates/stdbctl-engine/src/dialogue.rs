@@ -37,8 +37,8 @@ pub fn assign(name: &str, value: &str) -> String {
 pub async fn look(host: &dyn Host, script: &str) -> Result<Vec<Record>, Failure> {
     match look_once(host, script).await {
         Err(Failure::Lost(why)) => {
-            reconnect(host, why).await?;
-            look_once(host, script).await
+            reconnect(host, why).await.map_err(looking)?;
+            look_once(host, script).await.map_err(looking)
         }
         looked => looked,
     }
@@ -58,8 +58,8 @@ async fn look_once(host: &dyn Host, script: &str) -> Result<Vec<Record>, Failure
 pub async fn ask(host: &dyn Host, script: &str, payloads: Vec<Stdin>) -> Result<Vec<Record>, Failure> {
     match run(host, script, payloads.clone()).await {
         Err(Failure::Lost(why)) => {
-            reconnect(host, why).await?;
-            run(host, script, payloads).await
+            reconnect(host, why).await.map_err(looking)?;
+            run(host, script, payloads).await.map_err(looking)
         }
         asked => asked,
     }
@@ -70,10 +70,23 @@ pub async fn ask(host: &dyn Host, script: &str, payloads: Vec<Stdin>) -> Result<
 /// # Errors
 /// As [`look`]; [`Failure::Unknown`] if the connection is lost.
 pub async fn ask_once(host: &dyn Host, script: &str, payloads: Vec<Stdin>) -> Result<Vec<Record>, Failure> {
-    run(host, script, payloads).await.map_err(|failure| match failure {
+    run(host, script, payloads).await.map_err(unknown)
+}
+
+/// What a loss means to a script that may have changed something.
+fn unknown(failure: Failure) -> Failure {
+    match failure {
         Failure::Lost(why) => Failure::Unknown(why),
         failure => failure,
-    })
+    }
+}
+
+/// What a loss means to a script that only looks.
+fn looking(failure: Failure) -> Failure {
+    match failure {
+        Failure::Lost(_) | Failure::NotReconnected { .. } => Failure::Looking(Box::new(failure)),
+        failure => failure,
+    }
 }
 
 async fn run(host: &dyn Host, script: &str, payloads: Vec<Stdin>) -> Result<Vec<Record>, Failure> {
@@ -97,7 +110,8 @@ async fn reconnect(host: &dyn Host, why: String) -> Result<(), Failure> {
 pub async fn follow(host: &dyn Host, script: &str, on_record: impl FnMut(&Record)) -> Result<(), Failure> {
     let nonce = random_name()?;
     let stdin = vec![Stdin::Bytes(asking(&nonce, script))];
-    whole(Conversation::follow(&nonce, |output| host.run(stdin, output), on_record).await)?;
+    whole(Conversation::follow(&nonce, |output| host.run(stdin, output), on_record).await)
+        .map_err(looking)?;
     Ok(())
 }
 
@@ -107,7 +121,7 @@ pub async fn follow(host: &dyn Host, script: &str, on_record: impl FnMut(&Record
 /// takes longer than a few seconds.
 ///
 /// # Errors
-/// As [`look`]; [`Failure::Locked`] if another run holds the lock.
+/// As [`ask_once`]; [`Failure::Locked`] if another run holds the lock.
 pub async fn change(
     host: &dyn Host,
     who: Changing<'_>,
@@ -117,7 +131,8 @@ pub async fn change(
 ) -> Result<Vec<Record>, Failure> {
     let run = RunKey::new(who.operator, who.verb)?;
     let stdin = with_payloads(changing(&run, script), payloads);
-    let said = whole(Conversation::hold(&run.nonce, |output| host.run(stdin, output), on_record).await)?;
+    let said = whole(Conversation::hold(&run.nonce, |output| host.run(stdin, output), on_record).await)
+        .map_err(unknown)?;
     refused(&said.records)?;
     Ok(said.records)
 }

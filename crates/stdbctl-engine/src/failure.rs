@@ -57,6 +57,9 @@ pub enum Failure {
         /// Why there is no new one: the transport's own error.
         source: HostError,
     },
+    /// The connection was lost while the host was only looked at, and there is no other.
+    #[error("{0}")]
+    Looking(#[source] Box<Failure>),
     /// The connection was lost while the host did something that is not repeated: nobody knows whether it was done.
     #[error("the connection was lost: {0}; whether the host has done it is not known")]
     Unknown(String),
@@ -75,6 +78,9 @@ pub enum Failure {
 const GOES_ON: &str =
     "a step that had begun runs to its end on the host; run again: the run goes on from there";
 
+/// What is true of every script that only looks.
+const ONLY_LOOKED: &str = "nothing was changed; run it again";
+
 /// The words in full come with the task's end; the last of them is nearest to the cause.
 fn last_line(words: &str) -> &str {
     words.trim().lines().last().unwrap_or_default().trim()
@@ -85,7 +91,7 @@ impl Failure {
     pub fn cause(&self) -> String {
         match self {
             Self::Connect(error) | Self::Root(error) | Self::NotRun(error) => error.chain(),
-            Self::AfterLoss(failure) => failure.cause(),
+            Self::AfterLoss(failure) | Self::Looking(failure) => failure.cause(),
             Self::NotReconnected { source, .. } => format!("{self}: {}", source.chain()),
             other => other.to_string(),
         }
@@ -97,6 +103,13 @@ impl Failure {
             Self::Connect(error) | Self::Root(error) => return error.hints.clone(),
             Self::NotReconnected { source, .. } => {
                 return source.hints.iter().cloned().chain([GOES_ON.to_owned()]).collect();
+            }
+            Self::Looking(failure) => {
+                let known = match &**failure {
+                    Self::NotReconnected { source, .. } => source.hints.clone(),
+                    _ => Vec::new(),
+                };
+                return known.into_iter().chain([ONLY_LOOKED.to_owned()]).collect();
             }
             Self::AfterLoss(failure) => {
                 return vec![format!("what was done stays done; {}", failure.next_step())];
@@ -129,9 +142,12 @@ impl Failure {
                 "what was done stays done; mend the cause and run again: the run goes on from there"
             }
             Self::NotConverged(_) => "run again; if it stays so, something else on the host changes it back",
-            Self::Unknown(_) => "it was not repeated; look whether it was done before you run it again",
+            Self::Unknown(_) => {
+                "it was not repeated and may still go on there; look whether it was done before you run it again"
+            }
             Self::Protocol(_) => "run again with -v; if it stays so, this is a defect of stdbctl",
             Self::Lost(_) | Self::NotReconnected { .. } | Self::Silent(_) | Self::NotRun(_) => GOES_ON,
+            Self::Looking(_) => ONLY_LOOKED,
             Self::AfterLoss(failure) => failure.next_step(),
         }
     }

@@ -153,7 +153,11 @@ async fn what_only_looks_is_repeated_once_over_a_new_connection() {
 
     let twice = Lossy::new(2);
     let lost = dialogue::look(&twice, script).await;
-    assert!(matches!(lost, Err(Failure::Lost(_))), "{lost:?}");
+    let Err(Failure::Looking(lost)) = lost else { panic!("{lost:?}") };
+    assert!(matches!(*lost, Failure::Lost(_)), "{lost:?}");
+    assert_eq!(Failure::Looking(lost).hints(), ["nothing was changed; run it again"]);
+    let followed = dialogue::follow(&Lossy::new(1), "rec said ''", |_| ()).await;
+    assert!(matches!(followed, Err(Failure::Looking(_))), "{followed:?}");
     assert_eq!(twice.asked.load(Ordering::SeqCst), 2);
 }
 
@@ -165,7 +169,8 @@ async fn what_may_change_something_is_never_repeated() {
     assert_eq!(why, "cut");
     let host_of_change = Lossy::new(1);
     let lost = dialogue::change(&host_of_change, ADA, "main() { :; }", Vec::new(), |_| ()).await;
-    assert!(matches!(lost, Err(Failure::Lost(_))), "{lost:?}");
+    let Err(Failure::Unknown(_)) = &lost else { panic!("{lost:?}") };
+    assert!(lost.unwrap_err().hints()[0].contains("may still go on there; look whether it was done"));
     for host in [host, host_of_change] {
         assert_eq!((host.asked.into_inner(), host.reconnected.into_inner()), (1, 0));
     }

@@ -29,6 +29,10 @@ use crate::target::Target;
 /// In place of a file: none at all.
 const NO_FILE: &str = "none";
 
+/// A line that has died is noticed after four times as long, which is sooner than a host that says nothing is given up
+/// (120 s): only a line that is known to be lost is made anew.
+const LONGEST_KEEP_ALIVE: Duration = Duration::from_secs(25);
+
 /// What holds for one destination. Fields without a value are those that nothing was said of.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostConfig {
@@ -179,7 +183,7 @@ impl HostConfig {
         options.authentication = self.authentication;
         options.host_key_alias = self.host_key_alias;
         options.connect_timeout = self.connect_timeout.unwrap_or(options.connect_timeout);
-        options.keep_alive = self.keep_alive.unwrap_or(options.keep_alive);
+        options.keep_alive = self.keep_alive.unwrap_or(options.keep_alive).min(LONGEST_KEEP_ALIVE);
         options.address_family = self.family;
         options.bind_address = self.bind_address;
         options.recording = Recording {
@@ -189,5 +193,22 @@ impl HostConfig {
         };
         options.algorithms = Arc::new(self.algorithms);
         options.required_rsa_size = self.required_rsa_size.unwrap_or(options.required_rsa_size);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_line_is_noticed_before_a_silent_host_is_given_up() {
+        for (configured, expected) in
+            [(None, 15), (Some(7), 7), (Some(25), 25), (Some(30), 25), (Some(3600), 25)]
+        {
+            let mut options = ConnectOptions::new("web1".parse().unwrap());
+            let keep_alive = configured.map(Duration::from_secs);
+            HostConfig { keep_alive, ..HostConfig::default() }.apply(&mut options);
+            assert_eq!(options.keep_alive.as_secs(), expected, "{configured:?}");
+        }
     }
 }

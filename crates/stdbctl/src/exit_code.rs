@@ -69,7 +69,7 @@ impl ExitCode {
             | Failure::NotRun(_) => Self::Connect,
             Failure::Locked(_) => Self::Locked,
             Failure::Stale | Failure::Unapproved(_) => Self::Stale,
-            Failure::AfterLoss(failure) => Self::of(failure),
+            Failure::AfterLoss(failure) | Failure::Looking(failure) => Self::of(failure),
             // A failure of a kind this binary does not know yet is a failed task to a script.
             _ => Self::Failed,
         }
@@ -119,6 +119,7 @@ mod tests {
             (Failure::Lost(text()), 4),
             (Failure::NotReconnected { lost: text(), source: HostError::new("refused") }, 4),
             (Failure::Unknown(text()), 4),
+            (Failure::Looking(Box::new(Failure::Lost(text()))), 4),
             (Failure::Silent(text()), 4),
             (Failure::NotRun(HostError::new("no room")), 4),
             (Failure::Requirements(vec![text()]), 1),
