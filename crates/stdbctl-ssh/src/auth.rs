@@ -49,6 +49,8 @@ enum Answer {
     },
     /// The server was not asked after all.
     Skipped(String),
+    /// The server would take the key, and whoever holds it did not sign.
+    Unsigned(String),
     /// There is no use in going on.
     GivenUp(String),
     Gone,
@@ -73,6 +75,7 @@ impl Answer {
                 observer::Answer::Refused { methods: methods.clone(), partial: *partial }
             }
             Self::Skipped(why) | Self::GivenUp(why) => observer::Answer::NotOffered(why.clone()),
+            Self::Unsigned(why) => observer::Answer::Unsigned(why.clone()),
             Self::Gone => observer::Answer::HungUp,
         };
         Observation::Answered { identity, answer }
@@ -134,7 +137,7 @@ impl<'a> Login<'a> {
                         break;
                     }
                 }
-                Answer::Skipped(why) => {
+                Answer::Skipped(why) | Answer::Unsigned(why) => {
                     all_offered = false;
                     refusal.skipped.push(why);
                 }
@@ -201,7 +204,7 @@ impl<'a> Login<'a> {
         match result {
             Ok(result) => self.read(result),
             Err(SigningError::Gone(_)) => Answer::Gone,
-            Err(SigningError::Unsigned(why)) => Answer::Skipped(why),
+            Err(SigningError::Unsigned(why)) => Answer::Unsigned(why),
         }
     }
 

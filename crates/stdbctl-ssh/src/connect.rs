@@ -82,6 +82,8 @@ pub struct ConnectOptions {
     pub recording: Recording,
     /// What to do with a host key that is in none of them.
     pub unknown_key: UnknownKey,
+    /// Which key the host took is put on record, if the keyring has one.
+    pub learns_key: bool,
     /// Which algorithms may be used.
     pub algorithms: Arc<AlgorithmRules>,
     /// The fewest bits that an RSA key may have.
@@ -144,6 +146,7 @@ impl ConnectOptions {
             host_key_alias: None,
             recording: Recording::default(),
             unknown_key: UnknownKey::Refuse,
+            learns_key: true,
             algorithms: Arc::default(),
             required_rsa_size: REQUIRED_RSA_SIZE,
             connect_timeout: Duration::from_secs(15),
@@ -312,7 +315,9 @@ async fn log_in(
         let taken = login.run(identities).await;
         *asked = line.shared.has_asked();
         let taken = taken?;
-        if let (Some(last_keys), Some(taken)) = (options.keyring.last_keys(), taken) {
+        if let (Some(last_keys), Some(taken)) = (options.keyring.last_keys(), taken)
+            && options.learns_key
+        {
             last_keys.learn(&identities.known, taken).await;
         }
         Ok::<_, ConnectError>(line)

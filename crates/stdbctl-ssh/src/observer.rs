@@ -176,6 +176,8 @@ pub enum Answer {
     },
     /// It could not be offered after all, for this reason.
     NotOffered(String),
+    /// The server would take the key, but it did not sign, for this reason.
+    Unsigned(String),
     /// The server hung up.
     HungUp,
 }

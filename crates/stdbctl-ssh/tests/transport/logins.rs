@@ -130,7 +130,8 @@ async fn the_key_that_worked_last_is_offered_first() {
     for stranger in &options.identity_files[..3] {
         generate_key(stranger, "ed25519", "");
     }
-    for expected in [4, 1, 1] {
+    for (learns_key, expected) in [(false, 4), (true, 4), (false, 1), (true, 1)] {
+        options.learns_key = learns_key;
         options.keyring = Keyring::new(None, Some(sshd.path("last-keys")));
         let offered = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&offered);

@@ -8,6 +8,7 @@ use stdbctl_ssh::{
     Answer, ConnectOptions, Observation, Observer, Route, Stats, Trusted, UnknownKey, connect,
 };
 
+use crate::asking::Person;
 use crate::configured::{Operator, host};
 use crate::proxy::{Fault, Proxy};
 use crate::sshd::{Sshd, generate_key, keygen, options_for};
@@ -85,6 +86,30 @@ async fn a_login_is_seen_from_the_name_to_the_end() {
     assert_eq!(taken, &Observation::Answered { identity: offered[1].clone(), answer: Answer::Taken });
     let Observation::LoggedIn { stats, .. } = logged_in else { panic!("{logged_in:?}") };
     assert_eq!(*stats, session.stats());
+}
+
+#[tokio::test]
+async fn a_key_that_the_server_takes_and_that_does_not_sign_is_seen_as_such() {
+    let sshd = Sshd::start();
+    generate_key(&sshd.path("locked"), "ed25519", "a passphrase");
+    sshd.write("authorized_keys", &sshd.public_key("locked"));
+    let mut options = sshd.options();
+    options.identity_files = vec![sshd.path("locked")];
+    options.keyring = Person::answering(&["one", "two", "three"]).keyring;
+    let seen = Seen::on(&mut options);
+    assert!(connect(options).await.is_err());
+    let answers: Vec<_> = seen
+        .all()
+        .into_iter()
+        .filter_map(|observation| match observation {
+            Observation::Answered { answer, .. } => Some(answer),
+            _ => None,
+        })
+        .collect();
+    assert!(
+        matches!(answers.as_slice(), [Answer::Unsigned(why), ..] if why.contains("stays locked")),
+        "{answers:?}"
+    );
 }
 
 #[tokio::test]

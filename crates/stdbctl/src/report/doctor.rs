@@ -112,7 +112,7 @@ pub(crate) struct Answered {
     pub(crate) answer: Verdict,
     /// What it would take instead.
     pub(crate) methods: Vec<String>,
-    /// Why it was not offered.
+    /// Why it was not offered, or did not sign.
     pub(crate) why: Option<String>,
 }
 
@@ -124,6 +124,8 @@ pub(crate) enum Verdict {
     /// Taken, but not enough.
     Partial,
     NotOffered,
+    /// The server would take the key, and it did not sign.
+    Unsigned,
     HungUp,
     /// Something that is new.
     Other,

@@ -3,6 +3,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use stdbctl_ssh::ssh_config::Origin;
 use stdbctl_ssh::{
     Algorithms as Agreed, Answer, Direction, HostKeyError, Observation, Recognised, Stats, Step as Stage,
     Target, Trusted,
@@ -276,6 +277,28 @@ fn a_way_whose_root_was_not_tried_is_not_said_to_work() {
     let text = anstream::adapter::strip_str(&String::from_utf8(out).unwrap()).to_string();
     assert!(text.starts_with("web1  root not proven: sudo's password not tried\n"), "{text}");
     assert!(text.contains("  note    root          none was tried\n"), "{text}");
+}
+
+#[test]
+fn the_configuration_is_asked_as_it_is_shown() {
+    let shown = |target: &str, config: Option<&str>| {
+        let mut options = options(target);
+        options.configuration = Origin::OpenSsh;
+        walked(&options, &[], None, config.map(Path::new))[0].configuration.clone()
+    };
+    assert_eq!(shown("web1", None), "`ssh -G web1`");
+    assert_eq!(shown("ada@web1:2222", Some("/c")), "`ssh -G -F /c -l ada -p 2222 web1`");
+}
+
+#[test]
+fn a_key_that_did_not_sign_is_not_said_to_be_left_out() {
+    let mut all = login(Some("192.0.2.1:22"));
+    let answer = Answer::Unsigned("nobody touched it".to_owned());
+    all[6] = Observation::Answered { identity: KEY.to_owned(), answer };
+    let legs = walked(&options("web1"), &seen(0, all), None, None);
+    let login = legs[0].steps.iter().find(|step| step.name == "login").unwrap();
+    let expected = "as deploy, key 1: the server would take it, but it did not sign (nobody touched it)";
+    assert_eq!(login.details[0], expected);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use stdbctl_engine::event::RunStats;
 use stdbctl_engine::failure::Failure;
 use stdbctl_engine::host::{HostError, Stats};
-use stdbctl_ssh::{ConnectOptions, Hops, Observer, Route, Session};
+use stdbctl_ssh::{ConnectOptions, Hops, Observer, Route, Session, UnknownKey};
 
 use super::legs;
 use super::session::{self, Trouble};
@@ -83,7 +83,7 @@ impl Tour<'_> {
         let console = self.console;
         let waiting =
             console.is_live().then(|| bars::spinner(&console.screen, format!("{name}: on the way")));
-        let seen = observe(&mut options);
+        let seen = observe(&mut options, self.args.ssh.accept_new);
         let started = Instant::now();
         let connected = host::open(options.clone()).await;
         let seen = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -153,8 +153,9 @@ struct Found {
     cost: Option<Stats>,
 }
 
-/// Looks on at every leg. Each host is walked to for itself: none goes through a connection that is there already.
-fn observe(options: &mut ConnectOptions) -> Arc<Mutex<Vec<Seen>>> {
+/// Looks on at every leg. Each host is walked to for itself: none goes through a connection that is there already,
+/// and nothing is recorded but a host key that a person or the flag has accepted.
+fn observe(options: &mut ConnectOptions, accept_new: bool) -> Arc<Mutex<Vec<Seen>>> {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let hops = Hops::default();
     let before = Arc::new(Mutex::new(Instant::now()));
@@ -162,8 +163,10 @@ fn observe(options: &mut ConnectOptions) -> Arc<Mutex<Vec<Seen>>> {
     while let Some(options) = leg {
         let (list, before) = (Arc::clone(&seen), Arc::clone(&before));
         options.hops = hops.clone();
-        // Whoever only looks does not write to known_hosts by itself.
-        options.recording.follow_changes = false;
+        (options.recording.follow_changes, options.learns_key) = (false, false);
+        if matches!(options.unknown_key, UnknownKey::AcceptNew) && !accept_new {
+            options.unknown_key = UnknownKey::Refuse;
+        }
         options.observer = Observer::new(move |what| {
             let mut before = before.lock().unwrap_or_else(PoisonError::into_inner);
             let took = std::mem::replace(&mut *before, Instant::now()).elapsed();
@@ -181,6 +184,26 @@ fn observe(options: &mut ConnectOptions) -> Arc<Mutex<Vec<Seen>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_recorded_on_any_leg_unless_the_flag_says_so() {
+        for accept_new in [false, true] {
+            let new = |name: &str| {
+                let mut options = ConnectOptions::new(name.parse().unwrap());
+                options.recording.follow_changes = true;
+                options.unknown_key = UnknownKey::AcceptNew;
+                options
+            };
+            let mut web = new("web1");
+            web.route = Route::Through(Box::new(new("bastion")));
+            observe(&mut web, accept_new);
+            let Route::Through(bastion) = &web.route else { panic!("{web:?}") };
+            for leg in [&web, &**bastion] {
+                assert!(!leg.learns_key && !leg.recording.follow_changes);
+                assert_eq!(matches!(leg.unknown_key, UnknownKey::AcceptNew), accept_new);
+            }
+        }
+    }
 
     #[test]
     fn this_machine_is_refused_before_any_host_is_walked_to() {

@@ -148,6 +148,7 @@ impl<'v> View<'v> {
                 Answer::Refused { methods, partial: false } => (Verdict::Refused, methods.clone(), None),
                 Answer::Refused { methods, partial: true } => (Verdict::Partial, methods.clone(), None),
                 Answer::NotOffered(why) => (Verdict::NotOffered, Vec::new(), Some(why.clone())),
+                Answer::Unsigned(why) => (Verdict::Unsigned, Vec::new(), Some(why.clone())),
                 Answer::HungUp => (Verdict::HungUp, Vec::new(), None),
                 _ => (Verdict::Other, Vec::new(), None),
             };

@@ -42,6 +42,7 @@ fn answer(leg: &Leg, answered: &Answered) -> String {
         Verdict::Refused => "refused",
         Verdict::Partial => "taken, but not enough",
         Verdict::NotOffered => "not offered",
+        Verdict::Unsigned => "the server would take it, but it did not sign",
         Verdict::HungUp => "the server hung up",
         Verdict::Other => "answered in another way",
     };
@@ -105,8 +106,15 @@ pub(super) fn configuration(options: &ConnectOptions, flag: Option<&Path>) -> St
     let host = &options.target.host;
     let file = flag.map(|file| from_home(&file.display().to_string()));
     match (options.configuration, file) {
-        (Origin::OpenSsh, Some(file)) => format!("`ssh -G -F {file} {host}`"),
-        (Origin::OpenSsh, None) => format!("`ssh -G {host}`"),
+        (Origin::OpenSsh, file) => {
+            let option = |name: &str, value: Option<String>| {
+                value.map_or_else(String::new, |value| format!(" -{name} {value}"))
+            };
+            let file = option("F", file);
+            let user = option("l", options.target.user.clone());
+            let port = option("p", options.target.port.map(|port| port.to_string()));
+            format!("`ssh -G{file}{user}{port} {host}`")
+        }
         (Origin::File, file) => {
             let file = file.unwrap_or_else(|| "~/.ssh/config".to_owned());
             format!("{file}, as there is no OpenSSH here to ask")
