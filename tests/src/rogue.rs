@@ -269,6 +269,8 @@ impl Command {
         let encoded = |word: &&str| word.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b));
         let mut words: Vec<_> = self.line.rsplit(' ').take_while(encoded).collect();
         words.reverse();
+        // A transfer's script has a name in front of it.
+        words.retain(|&word| word != "stdbctl");
         let script = STANDARD.decode(words.concat()).unwrap_or_default();
         let script = String::from_utf8_lossy(&script).into_owned();
         let nonce = script.split_once("nonce=").map(|(_, rest)| rest);

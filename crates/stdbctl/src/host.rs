@@ -234,6 +234,14 @@ pub(crate) async fn open(options: ConnectOptions) -> Result<Session, HostError> 
     stdbctl_ssh::connect(options).await.map_err(not_connected)
 }
 
+/// Connects again where a connection was lost.
+///
+/// # Errors
+/// If there is no connection.
+pub(crate) async fn reopen(options: ConnectOptions) -> Result<Session, HostError> {
+    stdbctl_ssh::reconnect(options).await.map_err(not_connected)
+}
+
 fn not_connected(error: ConnectError) -> HostError {
     let hints = error.hints();
     HostError { hints, ..failed("cannot connect", error) }

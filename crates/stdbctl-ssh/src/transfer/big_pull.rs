@@ -32,12 +32,14 @@ pub(super) async fn run(
 ) -> Result<bool, TransferError> {
     let target = local::place(local)?;
     let order = Order::new("source", remote);
-    let all: Vec<_> = blocks::of(there.size).collect();
-    if is_there(far, order, &target, &all, there.size).await? {
+    if is_there(far, order, &target, there.size).await? {
         far.meter.kept(there.size);
         return Ok(false);
     }
     let growing = Growing::resumable(&target)?;
+    // Whatever size the host claims: what is kept of it in memory is bounded by the disk.
+    growing.has_room(there.size)?;
+    let all: Vec<_> = blocks::of(there.size).collect();
     let kept = kept(far, order, &growing.file, &all).await?;
     growing.set_size(there.size)?;
     let queue = Queue::new(all.iter().copied().filter(|block| !kept.contains(&block.number)));
@@ -51,15 +53,13 @@ pub(super) async fn run(
     Ok(true)
 }
 
-async fn is_there(
-    far: &Side<'_>,
-    order: Order<'_>,
-    target: &Path,
-    all: &[Block],
-    size: u64,
-) -> Result<bool, TransferError> {
+async fn is_there(far: &Side<'_>, order: Order<'_>, target: &Path, size: u64) -> Result<bool, TransferError> {
     let Ok(file) = LocalFile::open(target) else { return Ok(false) };
-    Ok(file.stamp()?.size == size && blocks::matching(far, order, &file, all).await?.len() == all.len())
+    if file.stamp()?.size != size {
+        return Ok(false);
+    }
+    let all: Vec<_> = blocks::of(size).collect();
+    Ok(blocks::matching(far, order, &file, &all).await?.len() == all.len())
 }
 
 /// The blocks that have arrived in an earlier attempt.

@@ -13,6 +13,8 @@ const SCRIPT: &str = include_str!("host.sh");
 /// Every login shell reads it alike, csh included: no newline, and no word that is too long. The script comes in
 /// its arguments, because input would cost a round trip, and because input is for content. Nothing in it is secret.
 const RUN: &str = r#"sh -c 's=$(for w; do printf %s "$w"; done | base64 -d); eval "$s"' stdbctl"#;
+/// More lines are no answer to what has no input.
+const MOST_LINES: usize = 16;
 /// Old csh knows no longer words.
 const LONGEST_WORD: usize = 900;
 
@@ -88,7 +90,8 @@ impl Side<'_> {
             let mut lines = Vec::new();
             let heard = loop {
                 match hearing.line().await {
-                    Ok(Some(line)) => lines.push(line),
+                    Ok(Some(line)) if lines.len() < MOST_LINES => lines.push(line),
+                    Ok(Some(_)) => break Err(TransferError::Protocol("it says too much".to_owned())),
                     Ok(None) => break Ok(lines),
                     Err(error) => break Err(error),
                 }

@@ -184,15 +184,27 @@ impl Growing {
         let key = name::key(&[target.file_name().unwrap_or_default().as_encoded_bytes()]);
         let path = beside(target, &key);
         let wrong = |error| TransferError::local("write", &path, error);
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let file = file.map_err(wrong)?;
+        let file = own(&path).map_err(wrong)?;
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => return Err(TransferError::Busy(target.to_owned())),
             Err(TryLockError::Error(error)) => return Err(wrong(error)),
             Ok(()) => {}
         }
         Ok(Self { file: LocalFile { file: Arc::new(file), path }, target: target.to_owned() })
+    }
+
+    /// Fails if so many bytes have no room where it grows.
+    pub(super) fn has_room(&self, size: u64) -> Result<(), TransferError> {
+        let LocalFile { file, path } = &self.file;
+        let wrong = |error| TransferError::local("write", path, error);
+        let disk = rustix::fs::fstatvfs(file).map_err(|error| wrong(error.into()))?;
+        let mine = file.metadata().map_err(wrong)?.blocks() * 512;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize).saturating_add(mine);
+        if free >= size {
+            return Ok(());
+        }
+        let words = format!("{free} bytes are free there, and {size} are needed");
+        Err(wrong(io::Error::new(io::ErrorKind::StorageFull, words)))
     }
 
     pub(super) fn set_size(&self, size: u64) -> Result<(), TransferError> {
@@ -211,6 +223,24 @@ impl Growing {
         });
         done(finishing.await).map_err(|error| TransferError::local("write", &target, error))
     }
+}
+
+/// The file at a path that others know: opened if it is one of our own and has no other name, made anew otherwise.
+fn own(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    if let Ok(file) = options.clone().custom_flags(flags.bits().cast_signed()).open(path) {
+        let there = file.metadata()?;
+        if there.is_file() && there.uid() == rustix::process::geteuid().as_raw() && there.nlink() == 1 {
+            return Ok(file);
+        }
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    options.create_new(true).open(path)
 }
 
 /// Writes a small file whole. False if it was there already.
@@ -253,4 +283,37 @@ fn adopt(file: &File, target: &Path, mode: u32) -> io::Result<()> {
 pub(super) fn sync_directory(of: &Path) -> io::Result<()> {
     let directory = of.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn what_grows_is_a_file_of_our_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let (part, victim) = (directory.path().join("part"), directory.path().join("victim"));
+        fs::write(&victim, "good").unwrap();
+        let plants: [fn(&Path, &Path) -> io::Result<()>; 2] =
+            [|victim, part| symlink(victim, part), |victim, part| fs::hard_link(victim, part)];
+        for plant in plants {
+            fs::remove_file(&part).ok();
+            plant(&victim, &part).unwrap();
+            own(&part).unwrap().write_all(b"new").unwrap();
+            assert_eq!(fs::read(&victim).unwrap(), b"good");
+            assert_eq!(fs::read(&part).unwrap(), b"new");
+        }
+        assert_eq!(own(&part).unwrap().metadata().unwrap().len(), 3, "it goes on from there");
+    }
+
+    #[test]
+    fn what_has_no_room_is_not_begun() {
+        let directory = tempfile::tempdir().unwrap();
+        let growing = Growing::resumable(&directory.path().join("a")).unwrap();
+        growing.has_room(1).unwrap();
+        let error = growing.has_room(i64::MAX as u64).unwrap_err();
+        assert!(std::error::Error::source(&error).unwrap().to_string().contains("are free there"));
+    }
 }

@@ -13,6 +13,10 @@ use super::talk::Hearing;
 use super::{SMALL, Side, Transferred, big_pull, tree_pull};
 use crate::printable::printable;
 
+/// What is kept in memory of a directory's list: so many entries, and so many bytes of names.
+const MOST_ENTRIES: usize = 500_000;
+const MOST_NAMES: usize = 64 << 20;
+
 /// A file on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RemoteFile {
@@ -107,7 +111,7 @@ async fn read(hearing: &mut Hearing) -> Result<Shown, TransferError> {
         ["file", mode, size, stamp] => {
             let file = RemoteFile {
                 mode: octal(mode).ok_or_else(wrong)?,
-                size: size.parse().map_err(|_| wrong())?,
+                size: self::size(size).ok_or_else(wrong)?,
                 stamp: (*stamp).to_owned(),
             };
             if file.size > SMALL {
@@ -136,11 +140,17 @@ pub(super) async fn read_content(hearing: &mut Hearing, size: u64) -> Result<Opt
 }
 
 async fn read_tree(hearing: &mut Hearing) -> Result<Vec<Entry>, TransferError> {
-    let mut entries = Vec::new();
+    let (mut entries, mut bytes) = (Vec::new(), 0);
     while let Some(fields) = hearing.read_until(0).await? {
         let link = hearing.read_until(0).await?.unwrap_or_default();
         let entry = parse(&fields, link).ok_or_else(|| TransferError::Protocol(printable(&fields)))?;
+        bytes += entry.name.len() + entry.link.len();
         entries.push(entry);
+        if entries.len() > MOST_ENTRIES || bytes > MOST_NAMES {
+            return Err(TransferError::Protocol(format!(
+                "it lists more than {MOST_ENTRIES} files, or names of more than 64 MiB; pull parts of it"
+            )));
+        }
     }
     Ok(entries)
 }
@@ -148,8 +158,13 @@ async fn read_tree(hearing: &mut Hearing) -> Result<Vec<Entry>, TransferError> {
 fn parse(fields: &[u8], link: Vec<u8>) -> Option<Entry> {
     let mut fields = fields.splitn(4, |&byte| byte == b' ');
     let mut text = || fields.next().and_then(|field| std::str::from_utf8(field).ok());
-    let (kind, mode, size) = (text()?.bytes().next()?, octal(text()?)?, text()?.parse().ok()?);
+    let (kind, mode, size) = (text()?.bytes().next()?, octal(text()?)?, size(text()?)?);
     Some(Entry { kind, mode, size, name: fields.next()?.to_vec(), link })
+}
+
+/// No file is larger than an offset can be.
+fn size(text: &str) -> Option<u64> {
+    text.parse::<i64>().ok().and_then(|size| u64::try_from(size).ok())
 }
 
 fn octal(text: &str) -> Option<u32> {
@@ -167,7 +182,15 @@ mod tests {
             (entry.kind, entry.mode, entry.size, &entry.name[..]),
             (b'f', 0o644, 12, &b"a b\n/\xff"[..])
         );
-        for wrong in [&b""[..], b"f", b"f 644 x a", b"f 9 1 a", b"f 644 1"] {
+        for wrong in [
+            &b""[..],
+            b"f",
+            b"f 644 x a",
+            b"f 9 1 a",
+            b"f 644 1",
+            b"f 644 -1 a",
+            b"f 644 9223372036854775808 a",
+        ] {
             assert!(parse(wrong, Vec::new()).is_none());
         }
     }

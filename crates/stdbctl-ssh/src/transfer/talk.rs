@@ -1,8 +1,10 @@
 //! A command that is told things and answers, both at the same time.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
+use tokio::time::{sleep, timeout};
 
 use super::error::TransferError;
 use super::input::{AsRoot, TransferInput};
@@ -33,21 +35,37 @@ impl Saying {
     }
 }
 
+/// How much a login shell may say for itself, a command's errors may hold, or come behind its answer.
+const MOST_NOISE: usize = 1 << 20;
+/// How long the script may take to begin where nobody is asked for a password.
+const BEGINNING: Duration = Duration::from_secs(120);
+/// How long a command may go on once it is not listened to any more.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// What a command says, from its marker on.
 pub(super) struct Hearing {
     chunks: mpsc::Receiver<Chunk>,
     piece: Vec<u8>,
     at: usize,
     words: Arc<Mutex<Vec<u8>>>,
+    /// Bytes of errors so far.
+    complained: usize,
 }
 
 impl Hearing {
-    /// More to read; false at the end.
+    /// More to read; false at the end, which errors without end are too.
     async fn fill(&mut self) -> bool {
         while self.at >= self.piece.len() {
             match self.chunks.recv().await {
                 Some(Chunk::Stdout(bytes)) => (self.piece, self.at) = (bytes, 0),
-                Some(Chunk::Stderr(bytes)) => self.keep(&bytes),
+                Some(Chunk::Stderr(bytes)) => {
+                    self.keep(&bytes);
+                    self.complained += bytes.len();
+                    if self.complained > MOST_NOISE {
+                        self.chunks.close();
+                        return false;
+                    }
+                }
                 None => return false,
             }
         }
@@ -64,7 +82,12 @@ impl Hearing {
     /// Skips what the login shell says for itself. Gives back what the host can do, if it begins at all.
     async fn begin(&mut self, nonce: &str) -> Result<Option<Vec<u8>>, TransferError> {
         let mark = [nonce.as_bytes(), b" "].concat();
+        let mut skipped = 0;
         while let Some(line) = self.read_until(b'\n').await? {
+            skipped += line.len() + 1;
+            if skipped > MOST_NOISE {
+                return Err(TransferError::Protocol("its login shell does not stop talking".to_owned()));
+            }
             if let Some(able) = line.strip_prefix(&*mark) {
                 return Ok(Some(able.to_vec()));
             }
@@ -125,11 +148,14 @@ impl Hearing {
         self.at = self.piece.len().min(self.at + bytes);
     }
 
-    /// Until the end, so that the command's own end is learnt.
-    async fn rest(mut self) {
-        while self.fill().await {
+    /// Until the end, so that the command's own end is learnt. False if there seems to be none.
+    async fn rest(mut self) -> bool {
+        let mut more = 0;
+        while more <= MOST_NOISE && self.fill().await {
+            more += self.piece.len() - self.at;
             self.at = self.piece.len();
         }
+        more <= MOST_NOISE && self.complained <= MOST_NOISE
     }
 }
 
@@ -160,10 +186,11 @@ impl Talk<'_> {
         let (sender, chunks) = mpsc::channel(PIECES);
         let words = Arc::new(Mutex::new(Vec::new()));
         let input = TransferInput::new(pieces);
-        let over = Notify::new();
-        let mut hearing = Hearing { chunks, piece: Vec::new(), at: 0, words: Arc::clone(&words) };
+        let (over, unheard) = (Notify::new(), Notify::new());
+        let mut hearing =
+            Hearing { chunks, piece: Vec::new(), at: 0, words: Arc::clone(&words), complained: 0 };
         let heard = async {
-            let begun = hearing.begin(self.nonce).await;
+            let begun = self.begin(&mut hearing).await;
             let (hearing, heard) = match begun {
                 Ok(Some(able)) => {
                     input.has_begun();
@@ -173,15 +200,22 @@ impl Talk<'_> {
                 Ok(None) => (hearing, Err(TransferError::Protocol("it says nothing".to_owned()))),
                 Err(error) => (hearing, Err(error)),
             };
-            match &heard {
-                Ok(_) => hearing.rest().await,
-                // Nobody listens any more: what still comes is thrown away, and nothing more is said.
-                Err(_) => over.notify_one(),
-            }
+            let heard = match heard {
+                Ok(_) if !hearing.rest().await => {
+                    Err(TransferError::Protocol("it does not stop talking".to_owned()))
+                }
+                heard => heard,
+            };
+            // Nobody listens any more: what still comes is thrown away, and nothing more is said.
+            over.notify_one();
+            unheard.notify_one();
             heard
         };
         let ended = async {
-            let ended = self.start(&input, sender).await;
+            let ended = tokio::select! {
+                ended = self.start(&input, sender) => Some(ended),
+                () = async { unheard.notified().await; sleep(GRACE).await } => None,
+            };
             over.notify_one();
             ended
         };
@@ -195,6 +229,9 @@ impl Talk<'_> {
         let (ending, said, heard) = tokio::join!(ended, said, heard);
         drop(said?);
         let words = std::mem::take(&mut *words.lock().unwrap_or_else(PoisonError::into_inner));
+        let Some(ending) = ending else {
+            return heard.and(Err(TransferError::Protocol("it does not end".to_owned())));
+        };
         match ending? {
             Ending::Status(0) => heard,
             // It does not know yet what is wrong when it has not heard the command out.
@@ -210,6 +247,16 @@ impl Talk<'_> {
             }),
             Ending::Lost(why) => Err(TransferError::Lost(why)),
         }
+    }
+
+    /// Where a password may be asked for, it takes as long as who types it.
+    async fn begin(&self, hearing: &mut Hearing) -> Result<Option<Vec<u8>>, TransferError> {
+        let begun = hearing.begin(self.nonce);
+        if self.as_root.is_some() {
+            return begun.await;
+        }
+        let late = |_| TransferError::Protocol(format!("it has not begun after {BEGINNING:?}"));
+        timeout(BEGINNING, begun).await.map_err(late)?
     }
 
     async fn start(

@@ -61,7 +61,7 @@ pub(super) async fn run(
                 let remote = [remote.trim_end_matches('/').as_bytes(), b"/", &entry.name].concat();
                 let wanted = Wanted { remote, local: path, mode: entry.mode, size: entry.size };
                 far.meter.expect(wanted.size);
-                tree.sum.bytes += wanted.size;
+                tree.sum.bytes = tree.sum.bytes.saturating_add(wanted.size);
                 if wanted.size > SMALL { big.push(wanted) } else { small.push_back(wanted) }
             }
             _ => tree.sum.skipped.push(printable(&entry.name)),

@@ -21,6 +21,9 @@ use super::{SMALL, Side, Transferred, big_push};
 /// How many channels small files take.
 const LANES: usize = 4;
 
+/// The host answers in one short word.
+const LONGEST_ANSWER: usize = 16;
+
 /// Something in the directory.
 struct Entry {
     local: PathBuf,
@@ -154,7 +157,10 @@ async fn tell(far: &Side<'_>, remote: &str, records: Vec<Vec<u8>>) -> Result<Vec
         let mut answers = Vec::new();
         let heard = loop {
             match hearing.line().await {
-                Ok(Some(answer)) => answers.push(answer),
+                Ok(Some(answer)) if answers.len() < expected && answer.len() < LONGEST_ANSWER => {
+                    answers.push(answer);
+                }
+                Ok(Some(_)) => break Err(TransferError::Protocol("it says too much".to_owned())),
                 Ok(None) if answers.len() == expected => break Ok(answers),
                 Ok(None) => break Err(TransferError::Protocol("it leaves something unanswered".to_owned())),
                 Err(error) => break Err(error),

@@ -10,7 +10,9 @@ use futures_util::future::join_all;
 use stdbctl_engine::event::{Counts, RunStats};
 use stdbctl_engine::failure::Failure;
 use stdbctl_engine::host::{HostError, Stats};
-use stdbctl_ssh::{AsRoot, CommandError, ConnectOptions, TransferError, TransferOptions, Transferred};
+use stdbctl_ssh::{
+    AsRoot, CommandError, ConnectOptions, Session, TransferError, TransferOptions, Transferred,
+};
 
 use crate::cli::{SiteArgs, SshArgs};
 use crate::console::{Console, written};
@@ -175,11 +177,13 @@ async fn attempts(
     report: &Report,
     stats: &mut Stats,
 ) -> Result<Transferred, Fault> {
-    match attempt(host, to.clone(), order, hosts, report, stats).await {
+    let session = host::open(to.options.clone()).await.map_err(Fault::Connect)?;
+    match attempt(host, session, &to, order, hosts, report, stats).await {
         Err(Fault::Transfer(error)) if is_lost(&error) => {
             prompt::answered_all().await;
             lock(report).going_on(host, &in_one_line(&error));
-            attempt(host, to, order, hosts, report, stats).await
+            let session = host::reopen(to.options.clone()).await.map_err(Fault::Connect)?;
+            attempt(host, session, &to, order, hosts, report, stats).await
         }
         result => result,
     }
@@ -187,17 +191,17 @@ async fn attempts(
 
 async fn attempt(
     host: &str,
-    to: Connecting,
+    session: Session,
+    to: &Connecting,
     order: &Order,
     hosts: usize,
     report: &Report,
     stats: &mut Stats,
 ) -> Result<Transferred, Fault> {
-    let session = host::open(to.options).await.map_err(Fault::Connect)?;
     let (shown, name) = (Arc::clone(report), host.to_owned());
     let began = Instant::now();
     let watch = Arc::new(move |progress| lock(&shown).progress(&name, progress, began.elapsed()));
-    let options = TransferOptions { as_root: to.root, watch: Some(watch) };
+    let options = TransferOptions { as_root: to.root.clone(), watch: Some(watch) };
     let result = match order.way {
         Way::Push => stdbctl_ssh::push(&session, &order.local, &order.remote, &options).await,
         Way::Pull => match place(host, &order.local, hosts) {
