@@ -19,10 +19,19 @@ decode() {
   name=${name%x}
 }
 
+# Root follows no link that is not root's: whoever planted it would choose what root writes to.
+follow() {
+  if [ "$(id -u)" = 0 ] && [ "$(stat -c %u "$1")" != 0 ]; then
+    printf '%s is a link that root does not follow, being %s'"'"'s: name what it leads to\n' "$1" "$(stat -c %U "$1")" >&2
+    exit 1
+  fi
+}
+
 # Where the file $1 is in truth, and where its new content grows.
 locate() {
   target=$1
   if [ -h "$target" ]; then
+    follow "$target"
     target=$(readlink -nf "$target" && printf x)
     target=${target%x}
   fi
@@ -245,6 +254,7 @@ put() {
       q) if is_same "$expected"; then printf 'same\n'; else printf 'other\n'; fi ;;
       d)
         if [ -d "$name" ]; then
+          [ ! -h "$name" ] || follow "$name"
           printf 'same\n'
         else
           mkdir "$name"
@@ -252,6 +262,7 @@ put() {
         fi
         ;;
       m)
+        [ ! -h "$name" ] || follow "$name"
         [ "$rights" = - ] || chmod "$rights" "$name"
         sync "$name"
         printf 'done\n'

@@ -119,3 +119,29 @@ fn a_link_in_the_place_of_a_part_leads_nowhere() {
         assert_eq!(fs::read(host.path("target")).unwrap(), b"x", "{:?}", host.shell);
     }
 }
+
+#[test]
+fn root_follows_no_link_that_somebody_else_has_planted() {
+    let is_root = rustix::process::geteuid().is_root();
+    for host in Host::each() {
+        let (victim, inner) = (host.path("victim"), host.path("inner"));
+        fs::write(&victim, "good").unwrap();
+        fs::create_dir(&inner).unwrap();
+        symlink(&victim, host.path("target")).unwrap();
+        symlink(&inner, host.path("directory")).unwrap();
+        let directory = host.path("directory").display().to_string();
+        let records = [format!("d 0 0 - {directory}\n"), format!("m 0 700 - {directory}\n")];
+        let run = || {
+            let tree = records.iter().map(|record| host.run("put", "", record.as_bytes()).0);
+            [host.run("look", "", b"").0].into_iter().chain(tree).collect::<Vec<_>>()
+        };
+        assert_eq!(run(), [0, 0, 0], "one's own: {:?}", host.shell);
+        if is_root {
+            for link in ["target", "directory"] {
+                std::os::unix::fs::lchown(host.path(link), Some(65534), Some(65534)).unwrap();
+            }
+            assert_eq!(run(), [1, 1, 1], "{:?}", host.shell);
+            assert_eq!(fs::read(&victim).unwrap(), b"good");
+        }
+    }
+}
