@@ -53,6 +53,11 @@ pub(super) struct Hearing {
 }
 
 impl Hearing {
+    /// Whether no more comes, rather than more than is listened to.
+    fn has_ended(&self) -> bool {
+        self.chunks.is_closed() && self.complained <= MOST_NOISE
+    }
+
     /// More to read; false at the end, which errors without end are too.
     async fn fill(&mut self) -> bool {
         while self.at >= self.piece.len() {
@@ -149,7 +154,7 @@ impl Hearing {
     }
 
     /// Until the end, so that the command's own end is learnt. False if there seems to be none.
-    async fn rest(mut self) -> bool {
+    async fn rest(&mut self) -> bool {
         let mut more = 0;
         while more <= MOST_NOISE && self.fill().await {
             more += self.piece.len() - self.at;
@@ -191,7 +196,7 @@ impl Talk<'_> {
             Hearing { chunks, piece: Vec::new(), at: 0, words: Arc::clone(&words), complained: 0 };
         let heard = async {
             let begun = self.begin(&mut hearing).await;
-            let (hearing, heard) = match begun {
+            let (mut hearing, heard) = match begun {
                 Ok(Some(able)) => {
                     input.has_begun();
                     self.pace.host_packs(able == b"gzip");
@@ -206,10 +211,12 @@ impl Talk<'_> {
                 }
                 heard => heard,
             };
+            let is_cut_short = heard.is_err() && !hearing.has_ended();
             // Nobody listens any more: what still comes is thrown away, and nothing more is said.
+            drop(hearing);
             over.notify_one();
             unheard.notify_one();
-            heard
+            (heard, is_cut_short)
         };
         let ended = async {
             let ended = tokio::select! {
@@ -226,7 +233,7 @@ impl Talk<'_> {
                 () = over.notified() => Ok(Err(Deaf)),
             }
         };
-        let (ending, said, heard) = tokio::join!(ended, said, heard);
+        let (ending, said, (heard, is_cut_short)) = tokio::join!(ended, said, heard);
         drop(said?);
         let words = std::mem::take(&mut *words.lock().unwrap_or_else(PoisonError::into_inner));
         let Some(ending) = ending else {
@@ -245,6 +252,8 @@ impl Talk<'_> {
                 path: self.path.to_owned(),
                 said: format!("killed by SIG{signal}"),
             }),
+            // It said something wrong, and more than anybody takes: that is why.
+            Ending::Lost(_) if is_cut_short => heard,
             Ending::Lost(why) => Err(TransferError::Lost(why)),
         }
     }
