@@ -12,11 +12,11 @@ find /etc /opt /srv /stdb /usr/local /usr/sbin /usr/bin /var/lib /var/www /root 
   \( -path /stdb/data -o -path /etc/letsencrypt/accounts -o -path /etc/letsencrypt/archive -o -path /etc/letsencrypt/csr \
   -o -path /etc/letsencrypt/keys -o -path /var/lib/apt -o -path /var/lib/systemd -o -path /var/lib/private \
   -o -path /var/lib/dpkg -o -path /var/lib/stdbctl/kept -o -path /home/ubuntu/.ssh \) -prune \
-  -printf 'path %p\t%y %m %u:%g\n' -o -printf 'path %p\t%y %m %u:%g %l\n' 2>/dev/null | neutral
+  -printf 'path %p\t%y %m %u:%g\n' -o -path '/var/lib/stdbctl/run/*.ended' -o -printf 'path %p\t%y %m %u:%g %l\n' 2>/dev/null | neutral
 
 mine() {
   find /etc /stdb/bin /usr/local /var/lib/stdbctl /var/www -xdev \
-    \( -path /etc/letsencrypt -o -path /var/lib/stdbctl/kept -o -path /etc/ssh -o -path /etc/.updated \) -prune -o -type f "$@" 2>/dev/null
+    \( -path /etc/letsencrypt -o -path /var/lib/stdbctl/kept -o -path '/var/lib/stdbctl/run/*.ended' -o -path /etc/ssh -o -path /etc/.updated \) -prune -o -type f "$@" 2>/dev/null
 }
 # The hosts' own identity, backups that passwd and shadow keep of themselves, and times and inodes of a release.
 identity='^/etc/(machine-id|hostname|hosts|resolv\.conf|mailname|ld\.so\.cache|(passwd|shadow|group|gshadow|subuid|subgid)-)$|/\.stdbctl-seen$'

