@@ -260,20 +260,11 @@ pub(crate) async fn exec<R>(
 where
     R: AsyncRead + Unpin + Send,
 {
-    let (sender, mut chunks) = mpsc::channel(PIECES);
-    let forward = async {
-        while let Some(chunk) = chunks.recv().await {
-            let piece = match chunk {
-                Chunk::Stdout(bytes) => Output::Stdout(bytes),
-                Chunk::Stderr(bytes) => Output::Stderr(bytes),
-            };
-            if output.send(piece).await.is_err() {
-                break;
-            }
-        }
-        // Nobody listens any more: the session reads the rest and throws it away.
-        drop(chunks);
-    };
+    let (sender, chunks) = mpsc::channel(PIECES);
+    let forward = relay(chunks, output, |chunk| match chunk {
+        Chunk::Stdout(bytes) => Output::Stdout(bytes),
+        Chunk::Stderr(bytes) => Output::Stderr(bytes),
+    });
     let (ending, ()) = tokio::join!(session.exec(command, stdin, sender), forward);
     Ok(match ending {
         Ok(stdbctl_ssh::Ending::Status(status)) => Ending::Status(status),
@@ -282,6 +273,16 @@ where
         Err(error @ CommandError::Timeout { .. }) => Ending::Lost(error.to_string()),
         Err(error) => return Err(not_run(error)),
     })
+}
+
+/// Passes on what a command writes, as another kind of piece, until it has ended. Once nobody listens any more, what
+/// still comes is thrown away by whoever sends it.
+pub(crate) async fn relay<A, B>(mut from: mpsc::Receiver<A>, to: mpsc::Sender<B>, convert: impl Fn(A) -> B) {
+    while let Some(piece) = from.recv().await {
+        if to.send(convert(piece)).await.is_err() {
+            break;
+        }
+    }
 }
 
 /// One argument is a line for the shell; several are a command that is to arrive as it is.

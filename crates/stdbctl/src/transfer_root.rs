@@ -32,20 +32,11 @@ impl AsRoot for TransferRoot {
     ) -> BoxFuture<'a, Result<stdbctl_ssh::Ending, TransferError>> {
         Box::pin(async move {
             let shell = Shell { host: &self.host, session, input };
-            let (sender, mut pieces) = mpsc::channel(PIECES);
-            let forward = async {
-                while let Some(piece) = pieces.recv().await {
-                    let chunk = match piece {
-                        Output::Stdout(bytes) => Chunk::Stdout(bytes),
-                        Output::Stderr(bytes) => Chunk::Stderr(bytes),
-                    };
-                    if output.send(chunk).await.is_err() {
-                        break;
-                    }
-                }
-                // Nobody listens any more: what still comes is thrown away.
-                drop(pieces);
-            };
+            let (sender, pieces) = mpsc::channel(PIECES);
+            let forward = host::relay(pieces, output, |piece| match piece {
+                Output::Stdout(bytes) => Chunk::Stdout(bytes),
+                Output::Stderr(bytes) => Chunk::Stderr(bytes),
+            });
             let (ending, ()) = tokio::join!(self.root.command(&shell, words, sender), forward);
             Ok(match ending.map_err(not_run)? {
                 Ending::Status(status) => stdbctl_ssh::Ending::Status(status),
