@@ -330,6 +330,7 @@ async fn log_in(
         }
         (line, _) => line?,
     };
+    line.counter.end_login();
     let stats = line.counter.stats();
     tracing::debug!(place, user, ?stats, "logged in");
     options.observer.tell(|| Observation::LoggedIn { user: user.to_owned(), stats });

@@ -52,6 +52,7 @@ pub(crate) struct Counter {
     opening: Mutex<Vec<u8>>,
     /// The server had hung up before what was sent last, which has reached nobody.
     was_gone: AtomicBool,
+    logged_in: AtomicBool,
     observer: Observer,
 }
 
@@ -74,6 +75,11 @@ impl Counter {
         self.was_gone.load(Ordering::Relaxed)
     }
 
+    /// From now on the two sides do not take turns any more.
+    pub(crate) fn end_login(&self) {
+        self.logged_in.store(true, Ordering::Relaxed);
+    }
+
     fn receive(&self, bytes: &[u8]) {
         let before = self.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         if before < OPENING as u64 {
@@ -85,6 +91,52 @@ impl Counter {
                 self.observer.tell(|| Observation::Identified { words });
             }
         }
+    }
+}
+
+/// Tells answers from what a server says unasked.
+#[derive(Debug, Default)]
+struct Turns {
+    writes: u64,
+    /// When the first thing was sent that has not been answered.
+    asked: Option<Instant>,
+    /// This side has begun to wait for the answer: what is there already when it looks is none.
+    waiting: bool,
+    answers: u64,
+    /// The shortest time in which an answer came.
+    fastest: Option<Duration>,
+}
+
+impl Turns {
+    fn sent(&mut self, at: Instant) {
+        self.writes += 1;
+        // The second write is our KEXINIT. The server sends its own unasked, right behind its banner, so waiting
+        // for that is no round trip of its own.
+        if self.writes != 2 {
+            self.asked.get_or_insert(at);
+            self.waiting = false;
+        }
+    }
+
+    fn wait(&mut self) {
+        self.waiting = self.asked.is_some();
+    }
+
+    /// Whether what has come is the answer. During the login the two sides take turns, and it is. Later it is not
+    /// if it comes too soon: what takes less than half of the shortest time was on its way before the question.
+    fn received(&mut self, at: Instant, during_login: bool) -> bool {
+        let waited = std::mem::take(&mut self.waiting);
+        let Some(took) = self.asked.filter(|_| waited).map(|asked| at - asked) else { return false };
+        if !during_login && self.fastest.is_some_and(|fastest| took < fastest / 2) {
+            return false;
+        }
+        self.asked = None;
+        self.answers += 1;
+        // The first is the banner. It tells how busy the host is rather than how far away: it starts a process.
+        if self.answers > 1 {
+            self.fastest = Some(self.fastest.map_or(took, |fastest| fastest.min(took)));
+        }
+        true
     }
 }
 
@@ -102,13 +154,7 @@ pub(crate) struct CountedStream {
     stream: Box<dyn Stream>,
     counter: Arc<Counter>,
     cut: oneshot::Receiver<()>,
-    writes: u64,
-    /// When the first thing was sent that has not been answered.
-    asked: Option<Instant>,
-    /// This side has begun to wait for the answer.
-    waiting: bool,
-    /// The shortest time in which an answer came.
-    fastest: Option<Duration>,
+    turns: Turns,
     /// Runs while the network takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
     longest_stall: Duration,
@@ -126,10 +172,7 @@ impl CountedStream {
             stream,
             counter: Arc::clone(&counter),
             cut,
-            writes: 0,
-            asked: None,
-            waiting: false,
-            fastest: None,
+            turns: Turns::default(),
             stalled: None,
             longest_stall,
         };
@@ -143,26 +186,7 @@ impl CountedStream {
     fn count_write(&mut self, bytes: usize) {
         self.counter.sent.fetch_add(bytes as u64, Ordering::Relaxed);
         self.stalled = None;
-        self.writes += 1;
-        // The second write is our KEXINIT. The server sends its own unasked, right behind its banner, so waiting
-        // for that is no round trip of its own.
-        if self.writes != 2 {
-            self.asked.get_or_insert_with(Instant::now);
-            self.waiting = false;
-        }
-    }
-
-    /// Something has come that was waited for. It is the answer unless it came too soon for that: the server says
-    /// things unasked too, and what takes less than half of the shortest time was on its way before the question.
-    fn count_read(&mut self) {
-        self.waiting = false;
-        let Some(took) = self.asked.map(|asked| asked.elapsed()) else { return };
-        if self.fastest.is_some_and(|fastest| took < fastest / 2) {
-            return;
-        }
-        self.asked = None;
-        self.fastest = Some(self.fastest.map_or(took, |fastest| fastest.min(took)));
-        self.counter.round_trips.fetch_add(1, Ordering::Relaxed);
+        self.turns.sent(Instant::now());
     }
 
     /// A peer that takes nothing for too long is gone: russh looks at its keep-alive only between two writes.
@@ -184,13 +208,13 @@ impl AsyncRead for CountedStream {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         let before = buffer.filled().len();
-        let was_waiting = self.waiting;
+        let was_waiting = self.turns.waiting;
+        let during_login = !self.counter.logged_in.load(Ordering::Relaxed);
         let result = Pin::new(&mut self.stream).poll_read(context, buffer);
         if result.is_pending() {
-            // What is there already when this side looks is no answer.
-            self.waiting = self.asked.is_some();
-        } else if self.waiting {
-            self.count_read();
+            self.turns.wait();
+        } else if self.turns.received(Instant::now(), during_login) {
+            self.counter.round_trips.fetch_add(1, Ordering::Relaxed);
         }
         let is_end = result.is_ready() && buffer.filled().len() == before;
         // What is there already when this side looks is no answer.
@@ -228,5 +252,61 @@ impl AsyncWrite for CountedStream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Milliseconds, and whether this side sent something then, or received it after having waited.
+    fn count(login: &[(u64, bool)], later: &[(u64, bool)]) -> (usize, usize) {
+        let (start, mut turns) = (Instant::now(), Turns::default());
+        let mut play = |events: &[(u64, bool)], during_login| {
+            let at = |milliseconds| start + Duration::from_millis(milliseconds);
+            let answers = events.iter().filter(|(milliseconds, sent)| {
+                if *sent {
+                    turns.sent(at(*milliseconds));
+                    return false;
+                }
+                turns.wait();
+                turns.received(at(*milliseconds), during_login)
+            });
+            answers.count()
+        };
+        (play(login, true), play(later, false))
+    }
+
+    /// A banner that took its time, the key exchange, and two questions of the login.
+    const LOGIN: [(u64, bool); 10] = [
+        (0, true),
+        (900, false),
+        (901, true),
+        (902, false),
+        (903, true),
+        (1003, false),
+        (1004, true),
+        (1104, false),
+        (1105, true),
+        (1205, false),
+    ];
+
+    #[test]
+    fn a_host_that_was_slow_to_begin_answers_nevertheless() {
+        let later = [(1300, true), (1400, false), (1401, true), (1501, false)];
+        assert_eq!(count(&LOGIN, &later), (4, 2));
+    }
+
+    #[test]
+    fn what_was_on_its_way_answers_nothing() {
+        let later = [(1300, true), (1301, false), (1330, false), (1400, false), (1410, false)];
+        assert_eq!(count(&LOGIN, &later), (4, 1));
+    }
+
+    #[test]
+    fn one_that_never_waits_is_answered_by_nothing() {
+        let (now, mut turns) = (Instant::now(), Turns::default());
+        turns.sent(now);
+        assert!(!turns.received(now + Duration::from_secs(1), true));
     }
 }
