@@ -88,7 +88,9 @@ impl Watch {
         control.kill().unwrap();
         control.wait().unwrap();
         let mut found = self.thread.join().unwrap();
-        assert!(found.remove("the control in the environment of sleep"), "the watch is blind");
+        assert!(found.contains("the control in the environment of sleep"), "the watch is blind");
+        // One that ends at that moment has an environment, and no name any more.
+        found.retain(|sight| !sight.starts_with("the control "));
         found
     }
 }
