@@ -23,8 +23,8 @@ pub use self::password::{PasswordSource, SudoPassword};
 pub use self::refusal::RootError;
 
 use self::line::{Door, Errand, line};
-use self::password::Attempt;
-use self::threshold::{KeyHolder, Threshold};
+use self::password::{Attempt, Key};
+use self::threshold::Threshold;
 use crate::dialogue::random_name;
 use crate::host::{BoxFuture, Ending, HostError, Output, Stdin};
 
@@ -199,24 +199,26 @@ impl Root {
                 Err(error) => return Ok(Err(error)),
             }
         }
-        let (holder, key): (Option<KeyHolder>, _) = attempt.as_ref().map(Attempt::hand_over).unzip();
-        let mut threshold = Threshold::new(self.nonce()?, holder);
+        let (attempt, key) = attempt.unzip();
+        let mut threshold = Threshold::new(self.nonce()?, attempt);
         let (line, pieces) = task.line(login, door, self.nonce()?)?;
-        let proven = || attempt.as_mut().map(Attempt::succeed);
-        let input = Input { key, pieces };
-        let status = match start(login, &line, input, output, &mut threshold, proven).await? {
+        let status = match start(login, &line, Input { key, pieces }, output, &mut threshold).await? {
             Ok(Ending::Status(status)) if !threshold.is_passed() => status,
             other => return Ok(other),
         };
         let error = RootError::behind(door, status, &threshold.complaint());
-        if let (RootError::WrongPassword(_), Some(attempt)) = (&error, attempt) {
-            attempt.fail(login.host());
+        if matches!(error, RootError::WrongPassword(_)) {
+            threshold.fail();
         }
         Ok(Err(error))
     }
 
     /// Waits for the password, and meanwhile says now and then that it does.
-    async fn attempt(&self, host: &str, output: &mpsc::Sender<Output>) -> Result<Attempt<'_>, RootError> {
+    async fn attempt(
+        &self,
+        host: &str,
+        output: &mpsc::Sender<Output>,
+    ) -> Result<(Attempt<'_>, Key), RootError> {
         let Some(password) = &self.password else { return Err(RootError::PasswordNeeded) };
         let attempt = password.attempt(host);
         tokio::pin!(attempt);
@@ -257,33 +259,26 @@ impl Root {
     }
 }
 
-/// Starts the line, and passes on what comes once there is a root; `on_root` is called then.
-async fn start<T>(
+/// Starts the line, and passes on what comes once there is a root.
+async fn start(
     login: &dyn Login,
     line: &str,
     input: Input,
     output: &mpsc::Sender<Output>,
-    threshold: &mut Threshold,
-    on_root: impl FnOnce() -> T,
+    threshold: &mut Threshold<'_>,
 ) -> Result<Result<Ending, RootError>, HostError> {
     let (sender, mut receiver) = mpsc::channel(16);
     let listen = async {
         let patience = tokio::time::sleep(PATIENCE);
         tokio::pin!(patience);
-        let mut on_root = Some(on_root);
         loop {
             let piece = tokio::select! {
                 biased;
                 piece = receiver.recv() => piece,
-                () = &mut patience, if on_root.is_some() => return Err(RootError::Undecided("in time")),
+                () = &mut patience, if !threshold.is_passed() => return Err(RootError::Undecided("in time")),
             };
             let Some(piece) = piece else { break };
             pass_on(output, threshold.take(piece)?).await;
-            if threshold.is_passed()
-                && let Some(on_root) = on_root.take()
-            {
-                on_root();
-            }
         }
         pass_on(output, threshold.rest()).await;
         Ok(())

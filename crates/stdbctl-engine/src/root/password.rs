@@ -6,7 +6,6 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::{Mutex, MutexGuard, oneshot};
 
 use super::RootError;
-use super::threshold::KeyHolder;
 use crate::host::{BoxFuture, HostError};
 
 /// Where the password comes from: a person, or a file.
@@ -20,8 +19,8 @@ pub trait PasswordSource: Send + Sync {
 
 /// The password of sudo on all hosts of a run. Kept in memory alone, and zeroised when the last host lets go of it.
 ///
-/// The first host proves it. Until then the others wait, and if it was wrong it is tried on no other: the accounts may
-/// be one account, and a directory server counts.
+/// The first host that asks proves it. Until then the others wait. Unless that host becomes root with it, whatever the
+/// reason, it is tried on no other: the accounts may be one account, and a directory server counts.
 pub struct SudoPassword {
     source: Box<dyn PasswordSource>,
     state: Mutex<State>,
@@ -36,10 +35,16 @@ enum State {
 
 /// One host's use of the password.
 pub(super) struct Attempt<'a> {
+    host: String,
     password: SecretString,
+    /// Where the password comes out, until the host has asked for it.
+    hand: Option<oneshot::Sender<SecretString>>,
     /// Held while others must wait for what comes of it.
     first: Option<MutexGuard<'a, State>>,
 }
+
+/// Where the password comes out once the host has asked for it.
+pub(super) type Key = oneshot::Receiver<SecretString>;
 
 impl fmt::Debug for SudoPassword {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -54,7 +59,7 @@ impl SudoPassword {
     }
 
     /// The password, for one attempt on `host`.
-    pub(super) async fn attempt(&self, host: &str) -> Result<Attempt<'_>, RootError> {
+    pub(super) async fn attempt(&self, host: &str) -> Result<(Attempt<'_>, Key), RootError> {
         let mut state = self.state.lock().await;
         if matches!(*state, State::NotAsked) {
             *state = match self.source.password(host).await {
@@ -63,8 +68,8 @@ impl SudoPassword {
             };
         }
         match &*state {
-            State::Proven(password) => Ok(Attempt { password: password.clone(), first: None }),
-            State::Untested(password) => Ok(Attempt { password: password.clone(), first: Some(state) }),
+            State::Proven(password) => Ok(Attempt::new(host, password.clone(), None)),
+            State::Untested(password) => Ok(Attempt::new(host, password.clone(), Some(state))),
             State::Unfit(error) => Err(error.clone()),
             State::NotAsked => Err(RootError::PasswordNeeded),
         }
@@ -84,24 +89,65 @@ fn fit(password: SecretString) -> State {
     State::Unfit(RootError::NoPassword(why.to_owned()))
 }
 
-impl Attempt<'_> {
-    /// The password, and where it comes out once the host has asked for it.
-    pub(super) fn hand_over(&self) -> (KeyHolder, oneshot::Receiver<SecretString>) {
+impl<'a> Attempt<'a> {
+    fn new(host: &str, password: SecretString, first: Option<MutexGuard<'a, State>>) -> (Self, Key) {
         let (hand, key) = oneshot::channel();
-        ((self.password.clone(), hand), key)
+        (Self { host: host.to_owned(), password, hand: Some(hand), first }, key)
     }
 
-    /// It was the right one: nobody has to wait any longer.
-    pub(super) fn succeed(&mut self) {
-        if let Some(mut state) = self.first.take() {
-            *state = State::Proven(self.password.clone());
+    /// One that nobody waits for.
+    #[cfg(test)]
+    pub(super) fn alone(password: &str) -> (Self, Key) {
+        Self::new("host", SecretString::from(password), None)
+    }
+
+    /// The host has asked for it, and gets it. Nobody else does from now on: only its right use makes that good.
+    pub(super) fn hand_over(&mut self) {
+        let Some(hand) = self.hand.take() else { return };
+        if let Some(state) = &mut self.first {
+            **state = State::Unfit(RootError::Unproven(self.host.clone()));
+        }
+        // Nobody takes it if the input has failed, which says so itself.
+        drop(hand.send(self.password.clone()));
+    }
+
+    /// The host has become root. If it was with the password, that is the right one.
+    pub(super) fn succeed(self) {
+        if let (None, Some(mut state)) = (self.hand, self.first) {
+            *state = State::Proven(self.password);
         }
     }
 
-    /// It was not, on `host`.
-    pub(super) fn fail(self, host: &str) {
+    /// It was the wrong one.
+    pub(super) fn fail(self) {
         if let Some(mut state) = self.first {
-            *state = State::Unfit(RootError::NotTried(host.to_owned()));
+            *state = State::Unfit(RootError::NotTried(self.host));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Always;
+
+    impl PasswordSource for Always {
+        fn password<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<SecretString, HostError>> {
+            Box::pin(async { Ok(SecretString::from("secret")) })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_root_that_never_asked_proves_nothing() {
+        let password = SudoPassword::new(Always);
+        let (attempt, _key) = password.attempt("one").await.unwrap();
+        attempt.succeed();
+        assert!(matches!(*password.state.lock().await, State::Untested(_)));
+        let (mut attempt, key) = password.attempt("two").await.unwrap();
+        attempt.hand_over();
+        attempt.succeed();
+        assert_eq!(key.await.unwrap().expose_secret(), "secret");
+        assert!(matches!(*password.state.lock().await, State::Proven(_)));
     }
 }

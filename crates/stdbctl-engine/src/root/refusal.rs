@@ -22,6 +22,9 @@ pub enum RootError {
     /// Another host did not accept the password, so this one was not bothered with it.
     #[error("the password for sudo was not tried here, as {0} did not accept it")]
     NotTried(String),
+    /// Another host, or this one before, got the password and did not say whether it is right.
+    #[error("the password for sudo is not sent again: {0} got it and did not say whether it is right")]
+    Unproven(String),
     /// sudo works only on a terminal, and the host could not make one, for this reason.
     #[error("sudo wants a terminal (requiretty), and the host could not make one{}", more(.0))]
     TerminalNeeded(String),
@@ -59,6 +62,10 @@ impl RootError {
             }
             Self::NotTried(_) => {
                 "run again with the right password, and hosts with different passwords one by one (--limit, --host)"
+            }
+            Self::Unproven(_) => {
+                "see first what became of it there, and whether the account is locked (`faillock --user USER`); \
+                 then run again, with one host first (--host, --limit)"
             }
             Self::TerminalNeeded(_) => {
                 "put `Defaults:USER !requiretty` into a file of its own below /etc/sudoers.d, log in as root, \

@@ -1,9 +1,7 @@
 //! Tells from what a host writes whether it has become root, and keeps what it says about it until then.
 
-use secrecy::SecretString;
-use tokio::sync::oneshot;
-
 use super::RootError;
+use super::password::Attempt;
 use crate::host::Output;
 
 /// How much may be said before there is a root: no message of the day is so long.
@@ -13,11 +11,8 @@ const KEPT: usize = 4096;
 /// Longest word behind the nonce: `root`, `ask`.
 const LONGEST_WORD: usize = 16;
 
-/// Hands the password over, once the host has asked for it.
-pub(super) type KeyHolder = (SecretString, oneshot::Sender<SecretString>);
-
 /// What a host writes on the way to root and behind it.
-pub(super) struct Threshold {
+pub(super) struct Threshold<'a> {
     /// What the host's words to us begin with.
     mark: Vec<u8>,
     /// Standard output that may be the beginning of a mark.
@@ -26,18 +21,19 @@ pub(super) struct Threshold {
     complaint: Vec<u8>,
     /// How many bytes have been said.
     heard: usize,
-    key: Option<KeyHolder>,
+    /// What the host gets if it asks for the password.
+    attempt: Option<Attempt<'a>>,
     is_passed: bool,
 }
 
-impl Threshold {
-    pub(super) fn new(nonce: &str, key: Option<KeyHolder>) -> Self {
+impl<'a> Threshold<'a> {
+    pub(super) fn new(nonce: &str, attempt: Option<Attempt<'a>>) -> Self {
         Self {
             mark: format!("@{nonce} ").into_bytes(),
             pending: Vec::new(),
             complaint: Vec::new(),
             heard: 0,
-            key,
+            attempt,
             is_passed: false,
         }
     }
@@ -50,6 +46,13 @@ impl Threshold {
     /// What the host said instead of becoming root.
     pub(super) fn complaint(&self) -> String {
         String::from_utf8_lossy(&self.complaint).trim().to_owned()
+    }
+
+    /// The host did not accept the password.
+    pub(super) fn fail(self) {
+        if let Some(attempt) = self.attempt {
+            attempt.fail();
+        }
     }
 
     /// Takes what the host wrote and gives back what is meant for others.
@@ -129,17 +132,18 @@ impl Threshold {
 
     fn hear(&mut self, word: &[u8]) {
         match word {
-            b"root" => self.is_passed = true,
+            b"root" => {
+                self.is_passed = true;
+                if let Some(attempt) = self.attempt.take() {
+                    attempt.succeed();
+                }
+            }
             b"ask" => {
-                if let Some((password, hand)) = self.key.take() {
-                    // Nobody takes it if the input has failed, which says so itself.
-                    drop(hand.send(password));
+                if let Some(attempt) = &mut self.attempt {
+                    attempt.hand_over();
                 }
             }
             _ => {}
-        }
-        if self.is_passed {
-            self.key = None;
         }
     }
 }
@@ -149,11 +153,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn key() -> (KeyHolder, oneshot::Receiver<SecretString>) {
-        let (hand, key) = oneshot::channel();
-        ((SecretString::from("secret"), hand), key)
-    }
 
     fn bytes(output: Vec<Output>) -> (Vec<u8>, Vec<u8>) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
@@ -171,8 +170,8 @@ mod tests {
         fn marks_are_found_however_the_stream_is_cut(
             noise in "[@a-z \n]{0,40}", cuts in prop::collection::vec(0_usize..120, 0..6),
         ) {
-            let (holder, mut key) = key();
-            let mut threshold = Threshold::new("n0nce", Some(holder));
+            let (attempt, mut key) = Attempt::alone("secret");
+            let mut threshold = Threshold::new("n0nce", Some(attempt));
             let stream = format!("{noise}@n0nce ask\n@n0nce root\nout@n0nce root\n@n0nce ").into_bytes();
             let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(stream.len())).collect();
             cuts.extend([0, stream.len()]);
@@ -191,8 +190,8 @@ mod tests {
 
     #[test]
     fn the_password_stays_here_until_it_is_asked_for_under_the_nonce() {
-        let (holder, mut key) = key();
-        let mut threshold = Threshold::new("n0nce", Some(holder));
+        let (attempt, mut key) = Attempt::alone("secret");
+        let mut threshold = Threshold::new("n0nce", Some(attempt));
         let said = threshold.take(Output::Stdout(b"@other ask\n@n0nce asking\n@n0nce ask".to_vec())).unwrap();
         assert_eq!(bytes(said).0, b"@other ask\n");
         assert!(key.try_recv().is_err());

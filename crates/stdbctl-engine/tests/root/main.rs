@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "the functions between the tests fail as the tests do")]
 
 mod account;
+mod scripted;
 mod terminal;
+mod unproven;
 
 use std::sync::Arc;
 
