@@ -23,11 +23,19 @@ pub(crate) enum Fault {
     Throttle(u32),
 }
 
+/// What becomes of what is said from now on.
+#[derive(Debug, Clone, Copy)]
+enum Line {
+    Open,
+    Silent,
+    Cut,
+}
+
 /// A running proxy; its tasks end with the test's runtime.
 pub(crate) struct Proxy {
     pub(crate) port: u16,
     connections: Arc<AtomicUsize>,
-    silent: watch::Sender<bool>,
+    line: watch::Sender<Line>,
 }
 
 impl Proxy {
@@ -43,7 +51,7 @@ impl Proxy {
         let listener = listener.unwrap();
         let port = listener.local_addr().unwrap().port();
         let connections = Arc::new(AtomicUsize::new(0));
-        let (silent, silenced) = watch::channel(false);
+        let (line, lies) = watch::channel(Line::Open);
         let counted = Arc::clone(&connections);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -58,11 +66,11 @@ impl Proxy {
                 let ((from_client, to_client), (from_server, to_server)) =
                     (client.into_split(), server.into_split());
                 let up = if let Fault::CutAfter(_) = fault { Fault::None } else { fault };
-                tokio::spawn(carry(from_client, to_server, delay, up, silenced.clone()));
-                tokio::spawn(carry(from_server, to_client, delay, fault, silenced.clone()));
+                tokio::spawn(carry(from_client, to_server, delay, up, lies.clone()));
+                tokio::spawn(carry(from_server, to_client, delay, fault, lies.clone()));
             }
         });
-        Self { port, connections, silent }
+        Self { port, connections, line }
     }
 
     /// How many connections were made.
@@ -72,7 +80,12 @@ impl Proxy {
 
     /// From now on nothing is carried, and nothing is closed: as if a cable were pulled.
     pub(crate) fn fall_silent(&self) {
-        self.silent.send_replace(true);
+        self.line.send_replace(Line::Silent);
+    }
+
+    /// Hangs up instead of carrying what comes next.
+    pub(crate) fn cut(&self) {
+        self.line.send_replace(Line::Cut);
     }
 }
 
@@ -88,7 +101,7 @@ async fn carry(
     mut to: OwnedWriteHalf,
     delay: Duration,
     fault: Fault,
-    silenced: watch::Receiver<bool>,
+    line: watch::Receiver<Line>,
 ) {
     let mut most = if let Fault::CutAfter(most) = fault { most } else { usize::MAX };
     let (sender, mut receiver) = mpsc::channel::<(Instant, Vec<u8>)>(1024);
@@ -108,8 +121,11 @@ async fn carry(
     });
     while let Some((due, piece)) = receiver.recv().await {
         sleep_until(due).await;
-        if *silenced.borrow() {
-            std::future::pending::<()>().await;
+        let state = *line.borrow();
+        match state {
+            Line::Open => {}
+            Line::Silent => std::future::pending().await,
+            Line::Cut => break,
         }
         let length = piece.len().min(most);
         if to.write_all(&piece[..length]).await.is_err() {
