@@ -1,9 +1,13 @@
 //! Servers that are silent, are something else, or die: nothing hangs, and the error says what happened.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use stdbctl_ssh::{CommandError, ConnectError, ConnectOptions, Ending, ErrorKind, Session, Step, connect};
+use stdbctl_ssh::{
+    CommandError, ConnectError, ConnectOptions, Ending, ErrorKind, Progress, Session, Step, TransferError,
+    TransferOptions, connect, push,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, empty};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -197,6 +201,25 @@ async fn a_cable_pulled_during_an_upload_is_noticed() {
     };
     let (ending, ()) = timeout(DEADLINE, async { tokio::join!(command, pull) }).await.expect("it hangs");
     assert!(matches!(ending, Ok(Ending::Lost(_))), "{ending:?}");
+}
+
+#[tokio::test]
+async fn a_cable_pulled_during_a_transfer_is_noticed() {
+    let sshd = Sshd::start();
+    let (proxy, session) = through(&sshd, Fault::None).await;
+    let session = session.unwrap();
+    let watch = Arc::new(move |progress: Progress| {
+        if progress.done > 0 {
+            proxy.fall_silent();
+        }
+    });
+    let options = TransferOptions { watch: Some(watch), ..TransferOptions::default() };
+    sshd.write("source", &"x".repeat(20 << 20));
+    let (from, to) = (sshd.path("source"), sshd.path("target"));
+    let pushed = push(&session, &from, to.to_str().unwrap(), &options);
+    let error = timeout(DEADLINE, pushed).await.expect("it hangs").unwrap_err();
+    assert!(matches!(error, TransferError::Lost(_) | TransferError::Command(_)), "{error:?}");
+    assert!(!to.exists());
 }
 
 #[tokio::test]
