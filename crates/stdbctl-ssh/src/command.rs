@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use russh::client::Msg;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::client::Shared;
@@ -85,13 +86,37 @@ impl Drop for Draining {
     }
 }
 
-/// Runs a command on a channel of its own.
+/// How much of a command's input the server has taken.
+///
+/// OpenSSH opens the window when the command runs, and then again by what it has passed on: what the window lacks of
+/// its full size is on its way, or waits at the server.
+struct Intake {
+    /// What this side has put on its way.
+    handed: AtomicU64,
+    taken: watch::Sender<u64>,
+}
+
+impl Intake {
+    /// The server has opened the window to this size. `full` is the largest that it was.
+    fn opened(&self, size: u32, full: &mut u32) {
+        if std::mem::replace(full, size.max(*full)) == 0 {
+            // Nothing can have been taken before.
+            return;
+        }
+        let lacking = u64::from(*full - size);
+        let taken = self.handed.load(Ordering::Relaxed).saturating_sub(lacking);
+        self.taken.send_if_modified(|known| std::mem::replace(known, taken.max(*known)) < taken);
+    }
+}
+
+/// Runs a command on a channel of its own. `taken` is told how much of its input the server has taken.
 pub(crate) async fn run<R>(
     opened: Opened,
     shared: Arc<Shared>,
     command: &str,
     stdin: R,
     output: mpsc::Sender<Chunk>,
+    taken: watch::Sender<u64>,
 ) -> Result<Ending, CommandError>
 where
     R: AsyncRead + Unpin + Send,
@@ -99,16 +124,18 @@ where
     let Opened { reader, mut writer, share, started } = opened;
     // A task of its own: a channel that nobody reads stops all others of the connection.
     let gone = Arc::clone(&shared);
+    let intake = Arc::new(Intake { handed: AtomicU64::new(0), taken });
+    let watched = Arc::clone(&intake);
     let mut draining = Draining(tokio::spawn(async move {
         let _share = share;
-        drain(reader, output, &shared).await
+        drain(reader, output, &shared, &watched).await
     }));
     // The answer to the request is not waited for: it comes with the first output.
     if !started && writer.start(command).await.is_err() {
         return Err(CommandError::Gone(gone.reason()));
     }
     let ended = {
-        let feeding = feed(&writer.channel, stdin);
+        let feeding = feed(&writer.channel, stdin, &intake.handed);
         tokio::pin!(feeding);
         tokio::select! {
             ended = &mut draining.0 => Some(ended),
@@ -128,16 +155,22 @@ where
 }
 
 /// Sends all there is to read, then end of file. A channel that is closed meanwhile is no error of the input.
-async fn feed<R: AsyncRead + Unpin>(channel: &ChannelWriteHalf<Msg>, mut stdin: R) -> io::Result<()> {
+async fn feed<R: AsyncRead + Unpin>(
+    channel: &ChannelWriteHalf<Msg>,
+    mut stdin: R,
+    handed: &AtomicU64,
+) -> io::Result<()> {
     loop {
         let mut piece = Vec::with_capacity(PIECE);
         if stdin.read_buf(&mut piece).await? == 0 {
             channel.eof().await.ok();
             return Ok(());
         }
+        let length = piece.len() as u64;
         if channel.data_bytes(piece).await.is_err() {
             return Ok(());
         }
+        handed.fetch_add(length, Ordering::Relaxed);
     }
 }
 
@@ -156,9 +189,10 @@ async fn drain(
     mut channel: ChannelReadHalf,
     output: mpsc::Sender<Chunk>,
     shared: &Shared,
+    intake: &Intake,
 ) -> Result<Ending, CommandError> {
     let mut progress = Progress::default();
-    let mut unwanted = false;
+    let (mut unwanted, mut full) = (false, 0);
     loop {
         tokio::select! {
             message = channel.wait(), if progress.bytes_held < HELD => match message {
@@ -166,6 +200,7 @@ async fn drain(
                     progress.complete = true;
                     break;
                 }
+                Some(ChannelMsg::WindowAdjusted { new_size }) => intake.opened(new_size, &mut full),
                 Some(message) => progress.take(message, unwanted),
                 None => break,
             },

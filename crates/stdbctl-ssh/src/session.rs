@@ -8,7 +8,7 @@ use russh::client::Handle;
 use russh::keys::PublicKey;
 use russh::{ChannelOpenFailure, ChannelReadHalf, Disconnect};
 use tokio::io::AsyncRead;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -95,6 +95,20 @@ impl Session {
     where
         R: AsyncRead + Unpin + Send,
     {
+        self.exec_watched(command, stdin, output, watch::Sender::new(0)).await
+    }
+
+    /// The same; `taken` is told how much of the input the server has taken.
+    pub(crate) async fn exec_watched<R>(
+        &self,
+        command: &str,
+        stdin: R,
+        output: mpsc::Sender<Chunk>,
+        taken: watch::Sender<u64>,
+    ) -> Result<Ending, CommandError>
+    where
+        R: AsyncRead + Unpin + Send,
+    {
         if command.contains('\0') {
             return Err(CommandError::Nul);
         }
@@ -102,7 +116,7 @@ impl Session {
             Some(ahead) => ahead.opening.await.unwrap_or_else(|_| Err(self.line.gone())),
             None => self.line.open().await,
         };
-        command::run(opened?, Arc::clone(&self.line.shared), command, stdin, output).await
+        command::run(opened?, Arc::clone(&self.line.shared), command, stdin, output, taken).await
     }
 
     /// Begins to run a command whose input and output will be those of the next [`Session::exec`] of the very

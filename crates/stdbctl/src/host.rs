@@ -260,12 +260,26 @@ pub(crate) async fn exec<R>(
 where
     R: AsyncRead + Unpin + Send,
 {
+    ended(output, |sender| session.exec(command, stdin, sender)).await
+}
+
+/// Has something run a line of the login user's shell, passes on what that writes, and says how it ended.
+///
+/// # Errors
+/// As [`exec`].
+pub(crate) async fn ended<F>(
+    output: mpsc::Sender<Output>,
+    run: impl FnOnce(mpsc::Sender<Chunk>) -> F,
+) -> Result<Ending, HostError>
+where
+    F: Future<Output = Result<stdbctl_ssh::Ending, CommandError>>,
+{
     let (sender, chunks) = mpsc::channel(PIECES);
     let forward = relay(chunks, output, |chunk| match chunk {
         Chunk::Stdout(bytes) => Output::Stdout(bytes),
         Chunk::Stderr(bytes) => Output::Stderr(bytes),
     });
-    let (ending, ()) = tokio::join!(session.exec(command, stdin, sender), forward);
+    let (ending, ()) = tokio::join!(run(sender), forward);
     Ok(match ending {
         Ok(stdbctl_ssh::Ending::Status(status)) => Ending::Status(status),
         Ok(stdbctl_ssh::Ending::Signal(signal)) => Ending::Signal(signal),

@@ -77,6 +77,6 @@ impl Login for Shell<'_> {
         output: mpsc::Sender<Output>,
     ) -> HostFuture<'a, Result<Ending, HostError>> {
         let stdin = stdin::behind(input.key, Box::new(self.input.open()));
-        Box::pin(host::exec(self.session, line, stdin, output))
+        Box::pin(host::ended(output, |sender| self.input.exec(self.session, line, stdin, sender)))
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
 
 use super::Side;
 use super::blocks::{self, Block, Queue};
@@ -13,6 +14,7 @@ use super::host::Order;
 use super::local::{LocalFile, PIECE, Stamp};
 use super::name::{hex, key};
 use super::pace::Mark;
+use super::progress::Meter;
 use super::talk::{Deaf, Hearing, Saying};
 
 /// OpenSSH takes 2 MiB of a channel before it says that there is room again, so that many of them are on their way
@@ -103,32 +105,78 @@ async fn kept(
     Ok(kept)
 }
 
-/// What has been said of a block that is on its way.
+/// A block that is on its way.
 struct Sent {
     block: Block,
+    /// Empty until all of it has been said.
     sum: String,
-    packed: bool,
-    /// As how many bytes it travels.
+    /// As how many bytes it travels, and behind how many of the channel's input.
     crossing: u64,
+    behind: u64,
+    /// How many of them are counted as arrived.
+    counted: u64,
     since: Mark,
+}
+
+impl Sent {
+    fn is_packed(&self) -> bool {
+        self.crossing < self.block.length
+    }
+
+    /// Each byte stands for its share of the block.
+    fn content(&self, crossed: u64) -> u64 {
+        self.block.length * crossed / self.crossing
+    }
+
+    /// So many of its bytes have arrived.
+    fn count(&mut self, crossed: u64, meter: &Meter) {
+        if crossed > self.counted {
+            let content = self.content(crossed) - self.content(self.counted);
+            meter.moved(content, crossed - self.counted);
+            self.counted = crossed;
+        }
+    }
+
+    /// It has to travel again.
+    fn lose(&self, meter: &Meter) {
+        meter.lost(self.content(self.counted), self.counted);
+    }
+}
+
+/// What one channel has been told.
+#[derive(Default)]
+struct Told {
+    bytes: u64,
+    sent: BTreeMap<u64, Sent>,
 }
 
 /// One channel's blocks: what is read, what was sent, and who counts.
 struct Lane<'a> {
     far: &'a Side<'a>,
     file: &'a LocalFile,
-    sent: Mutex<BTreeMap<u64, Sent>>,
+    told: Mutex<Told>,
 }
 
 impl Lane<'_> {
-    fn sent(&self) -> MutexGuard<'_, BTreeMap<u64, Sent>> {
-        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Before the host can have answered.
-    fn note(&self, block: Block, sum: &[u8], crossing: u64, since: Mark) {
-        let packed = crossing < block.length;
-        self.sent().insert(block.number, Sent { block, sum: hex(sum), packed, crossing, since });
+    /// A block begins to travel as so many bytes.
+    fn begin(&self, block: Block, order: &[u8], crossing: u64) {
+        let since = self.far.mark();
+        let mut told = self.told();
+        let behind = told.bytes + order.len() as u64;
+        told.bytes = behind + crossing;
+        let sent = Sent { block, sum: String::new(), crossing, behind, counted: 0, since };
+        told.sent.insert(block.number, sent);
+    }
+
+    /// All of it has been read. Comes before the host can have answered.
+    fn note(&self, block: Block, sum: &[u8]) {
+        if let Some(sent) = self.told().sent.get_mut(&block.number) {
+            sent.sum = hex(sum);
+        }
     }
 
     async fn send(&self, block: Block, saying: &Saying) -> Result<Result<(), Deaf>, TransferError> {
@@ -148,38 +196,26 @@ impl Lane<'_> {
         saying: &Saying,
     ) -> Result<(), Deaf> {
         let crossing = packed.len() as u64;
-        self.note(block, sum, crossing, self.far.mark());
-        let (mut told, mut gone) = (0, 0);
-        let mut piece = format!("z {} {} {crossing}\n", block.number, block.length).into_bytes();
-        let mut pieces = packed.chunks(PIECE);
-        loop {
-            if saying.say(piece).await.is_err() {
-                self.sent().remove(&block.number);
-                self.far.meter.lost(told, gone);
-                return Err(Deaf);
-            }
-            let Some(next) = pieces.next() else { return Ok(()) };
-            piece = next.to_vec();
-            gone += piece.len() as u64;
-            // Each piece stands for its share of the block.
-            let content = block.length * gone / crossing - told;
-            told += content;
-            self.far.meter.moved(content, piece.len() as u64);
+        let order = format!("z {} {} {crossing}\n", block.number, block.length).into_bytes();
+        self.begin(block, &order, crossing);
+        self.note(block, sum);
+        saying.say(order).await?;
+        for piece in packed.chunks(PIECE) {
+            saying.say(piece.to_vec()).await?;
         }
+        Ok(())
     }
 
     async fn send_plain(&self, block: Block, saying: &Saying) -> Result<Result<(), Deaf>, TransferError> {
-        let since = self.far.mark();
         let (mut gone, mut hasher) = (0, Sha256::new());
         let mut piece = block.order('w');
+        self.begin(block, &piece, block.length);
         loop {
             if gone == block.length {
-                self.note(block, &hasher.clone().finalize(), gone, since);
+                self.note(block, &hasher.clone().finalize());
             }
-            if saying.say(piece).await.is_err() {
-                self.sent().remove(&block.number);
-                self.far.meter.lost(gone, gone);
-                return Ok(Err(Deaf));
+            if let Err(deaf) = saying.say(piece).await {
+                return Ok(Err(deaf));
             }
             if gone == block.length {
                 return Ok(Ok(()));
@@ -187,22 +223,35 @@ impl Lane<'_> {
             let length = usize::try_from(block.length - gone).unwrap_or(PIECE).min(PIECE);
             (piece, hasher) = self.file.read(block.offset() + gone, length, hasher).await?;
             gone += length as u64;
-            self.far.meter.moved(length as u64, length as u64);
+        }
+    }
+
+    /// Counts what the host takes, for as long as it does.
+    async fn count(&self, mut taken: watch::Receiver<u64>) {
+        while taken.changed().await.is_ok() {
+            let bytes = *taken.borrow_and_update();
+            for sent in self.told().sent.values_mut() {
+                // Only the host's answer makes it whole.
+                let crossed = bytes.saturating_sub(sent.behind).min(sent.crossing - 1);
+                sent.count(crossed, &self.far.meter);
+            }
         }
     }
 
     /// The host says which block it has written, and what is there now.
     fn answered(&self, line: &str, queue: &Queue, path: &str) -> Result<(), TransferError> {
         let (number, theirs) = blocks::answer(line)?;
-        let Some(sent) = self.sent().remove(&number) else {
+        let sent = self.told().sent.remove(&number).filter(|sent| !sent.sum.is_empty());
+        let Some(mut sent) = sent else {
             return Err(TransferError::Protocol(crate::printable::printable(line)));
         };
         if sent.sum == theirs {
-            self.far.crossed(sent.since, sent.packed);
+            sent.count(sent.crossing, &self.far.meter);
+            self.far.crossed(sent.since, sent.is_packed());
             queue.arrived(sent.block);
             return Ok(());
         }
-        self.far.meter.lost(sent.block.length, sent.crossing);
+        sent.lose(&self.far.meter);
         if queue.again(sent.block) { Ok(()) } else { Err(TransferError::Damaged(path.to_owned())) }
     }
 }
@@ -214,14 +263,23 @@ async fn travel(
     file: &LocalFile,
     queue: &Queue,
 ) -> Result<(), TransferError> {
-    let lane = Lane { far, file, sent: Mutex::default() };
+    let lane = Lane { far, file, told: Mutex::default() };
     let say = async |saying: Saying| {
-        while let Some(block) = queue.next() {
-            if let Err(deaf) = lane.send(block, &saying).await? {
-                return Ok(Err(deaf));
+        let taken = saying.taken();
+        let send = async {
+            while let Some(block) = queue.next() {
+                if let Err(deaf) = lane.send(block, &saying).await? {
+                    return Ok(Err(deaf));
+                }
             }
+            drop(saying);
+            // Nothing more is said, and what was said is still counted.
+            Ok(std::future::pending().await)
+        };
+        tokio::select! {
+            said = send => said,
+            () = lane.count(taken) => Ok(Ok(())),
         }
-        Ok(Ok(()))
     };
     let hear = async |mut hearing: Hearing| {
         let heard = async {
@@ -234,8 +292,8 @@ async fn travel(
         (hearing, heard)
     };
     let ended = far.talk(order, say, hear).await;
-    for sent in std::mem::take(&mut *lane.sent()).into_values() {
-        far.meter.lost(sent.block.length, sent.crossing);
+    for sent in std::mem::take(&mut lane.told().sent).into_values() {
+        sent.lose(&far.meter);
     }
     ended
 }

@@ -8,10 +8,11 @@ use std::task::{Context, Poll, ready};
 
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::error::TransferError;
 use crate::command::{Chunk, Ending};
+use crate::error::CommandError;
 use crate::session::Session;
 
 /// Runs what a transfer does on a host as root.
@@ -31,7 +32,10 @@ pub trait AsRoot: Send + Sync {
 }
 
 /// What the host's script reads. Until the script has begun it can be read from the beginning again.
-pub struct TransferInput(Arc<Mutex<Said>>);
+pub struct TransferInput {
+    said: Arc<Mutex<Said>>,
+    taken: watch::Sender<u64>,
+}
 
 struct Said {
     pieces: mpsc::Receiver<Vec<u8>>,
@@ -44,17 +48,37 @@ struct Said {
 
 impl TransferInput {
     pub(super) fn new(pieces: mpsc::Receiver<Vec<u8>>) -> Self {
-        Self(Arc::new(Mutex::new(Said { pieces, kept: VecDeque::new(), first: 0, has_begun: false })))
+        let said = Said { pieces, kept: VecDeque::new(), first: 0, has_begun: false };
+        Self { said: Arc::new(Mutex::new(said)), taken: watch::Sender::new(0) }
     }
 
     /// What is read now is not read again.
     pub(super) fn has_begun(&self) {
-        lock(&self.0).has_begun = true;
+        lock(&self.said).has_begun = true;
     }
 
     /// All of it, from the beginning.
     pub fn open(&self) -> impl AsyncRead + Send + Unpin + use<> {
-        Reader { said: Arc::clone(&self.0), next: 0, piece: Arc::new([]), at: 0 }
+        Reader { said: Arc::clone(&self.said), next: 0, piece: Arc::new([]), at: 0 }
+    }
+
+    /// How many bytes of it the host has taken.
+    pub(super) fn taken(&self) -> watch::Receiver<u64> {
+        self.taken.subscribe()
+    }
+
+    /// Runs a line of the login user's shell that reads this, [opened](Self::open) and perhaps behind a password.
+    ///
+    /// # Errors
+    /// As [`Session::exec`].
+    pub async fn exec<R: AsyncRead + Unpin + Send>(
+        &self,
+        session: &Session,
+        line: &str,
+        stdin: R,
+        output: mpsc::Sender<Chunk>,
+    ) -> Result<Ending, CommandError> {
+        session.exec_watched(line, stdin, output, self.taken.clone()).await
     }
 }
 
@@ -131,6 +155,6 @@ mod tests {
         let mut rest = Vec::new();
         second.read_to_end(&mut rest).await.unwrap();
         assert_eq!(rest, b"efghi");
-        assert!(lock(&input.0).kept.len() <= 1, "what cannot be read again is not kept");
+        assert!(lock(&input.said).kept.len() <= 1, "what cannot be read again is not kept");
     }
 }

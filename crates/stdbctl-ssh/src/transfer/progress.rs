@@ -8,7 +8,7 @@ use super::Transferred;
 /// How far a transfer is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes of content that are at the other end, or on their way.
+    /// Bytes of content that are at the other end.
     pub done: u64,
     /// Bytes of content in all.
     pub total: u64,
@@ -60,7 +60,7 @@ impl Meter {
         self.moved(bytes, 0);
     }
 
-    /// What is at the other end, or on its way.
+    /// What is at the other end.
     pub(super) fn done(&self) -> u64 {
         self.done.load(Ordering::Relaxed)
     }

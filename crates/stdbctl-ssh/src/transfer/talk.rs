@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use super::error::TransferError;
@@ -20,7 +20,10 @@ const LAST_WORDS: usize = 8 * 1024;
 const LONGEST: usize = 256 * 1024;
 
 /// Where a command's input is written.
-pub(super) struct Saying(mpsc::Sender<Vec<u8>>);
+pub(super) struct Saying {
+    pieces: mpsc::Sender<Vec<u8>>,
+    taken: watch::Receiver<u64>,
+}
 
 /// Nobody listens any more: why is in how the command ended.
 #[derive(Debug)]
@@ -31,7 +34,12 @@ impl Saying {
         if bytes.is_empty() {
             return Ok(());
         }
-        self.0.send(bytes).await.map_err(|_| Deaf)
+        self.pieces.send(bytes).await.map_err(|_| Deaf)
+    }
+
+    /// How many bytes of what was said the host has taken.
+    pub(super) fn taken(&self) -> watch::Receiver<u64> {
+        self.taken.clone()
     }
 }
 
@@ -229,7 +237,7 @@ impl Talk<'_> {
         let said = async {
             tokio::select! {
                 biased;
-                said = say(Saying(speaker)) => said,
+                said = say(Saying { pieces: speaker, taken: input.taken() }) => said,
                 () = over.notified() => Ok(Err(Deaf)),
             }
         };
@@ -275,7 +283,7 @@ impl Talk<'_> {
     ) -> Result<Ending, TransferError> {
         let Some(root) = self.as_root else {
             input.has_begun();
-            return Ok(self.session.exec(self.command, input.open(), output).await?);
+            return Ok(input.exec(self.session, self.command, input.open(), output).await?);
         };
         root.run(self.session, self.command, input, output).await
     }

@@ -162,7 +162,7 @@ async fn tell(far: &Side<'_>, remote: &str, records: Vec<Vec<u8>>) -> Result<Vec
                 }
                 Ok(Some(_)) => break Err(TransferError::Protocol("it says too much".to_owned())),
                 Ok(None) if answers.len() == expected => break Ok(answers),
-                Ok(None) => break Err(TransferError::Protocol("it leaves something unanswered".to_owned())),
+                Ok(None) => break Err(left_out()),
                 Err(error) => break Err(error),
             }
         };
@@ -178,29 +178,40 @@ async fn lane(
     queue: &Mutex<VecDeque<(&Entry, u32)>>,
 ) -> Result<(), TransferError> {
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    let sizes = Mutex::new(VecDeque::new());
+    let unanswered = || sizes.lock().unwrap_or_else(PoisonError::into_inner);
     let say = async |saying: Saying| {
         while let Some((entry, mode)) = next() {
             let bytes = read(&entry.local)?;
             let size = bytes.len() as u64;
             let sum = hex(&Sha256::digest(&bytes));
             let head = record('f', size, &format!("{mode:o}"), &sum, &entry.remote);
+            unanswered().push_back(size);
             if let Err(deaf) = saying.say([head.as_slice(), &bytes].concat()).await {
                 return Ok(Err(deaf));
             }
-            far.meter.moved(size, size);
         }
         Ok(Ok(()))
     };
     let hear = async |mut hearing: Hearing| {
         let heard = loop {
-            match hearing.line().await {
-                Ok(Some(answer)) if answer == "new" => {}
-                Ok(Some(other)) => break Err(TransferError::Protocol(crate::printable::printable(other))),
-                Ok(None) => break Ok(()),
+            let line = hearing.line().await;
+            let mut unanswered = unanswered();
+            match line {
+                Ok(Some(answer)) => match unanswered.pop_front().filter(|_| answer == "new") {
+                    Some(size) => far.meter.moved(size, size),
+                    None => break Err(TransferError::Protocol(crate::printable::printable(answer))),
+                },
+                Ok(None) if unanswered.is_empty() => break Ok(()),
+                Ok(None) => break Err(left_out()),
                 Err(error) => break Err(error),
             }
         };
         (hearing, heard)
     };
     far.talk(Order::new("put", remote), say, hear).await
+}
+
+fn left_out() -> TransferError {
+    TransferError::Protocol("it leaves something unanswered".to_owned())
 }

@@ -23,6 +23,7 @@ mod matrix;
 mod observed;
 mod packed;
 mod passphrases;
+mod progress;
 mod proxy;
 mod reconnect;
 mod round_trips;

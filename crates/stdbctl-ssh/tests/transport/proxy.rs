@@ -36,6 +36,7 @@ pub(crate) struct Proxy {
     pub(crate) port: u16,
     connections: Arc<AtomicUsize>,
     line: watch::Sender<Line>,
+    to_server: Arc<AtomicUsize>,
 }
 
 impl Proxy {
@@ -53,6 +54,8 @@ impl Proxy {
         let connections = Arc::new(AtomicUsize::new(0));
         let (line, lies) = watch::channel(Line::Open);
         let counted = Arc::clone(&connections);
+        let to_server = Arc::new(AtomicUsize::new(0));
+        let carried = Arc::clone(&to_server);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 counted.fetch_add(1, Ordering::SeqCst);
@@ -66,16 +69,22 @@ impl Proxy {
                 let ((from_client, to_client), (from_server, to_server)) =
                     (client.into_split(), server.into_split());
                 let up = if let Fault::CutAfter(_) = fault { Fault::None } else { fault };
-                tokio::spawn(carry(from_client, to_server, delay, up, lies.clone()));
-                tokio::spawn(carry(from_server, to_client, delay, fault, lies.clone()));
+                let nobody = Arc::default();
+                tokio::spawn(carry(from_client, to_server, delay, up, lies.clone(), Arc::clone(&carried)));
+                tokio::spawn(carry(from_server, to_client, delay, fault, lies.clone(), nobody));
             }
         });
-        Self { port, connections, line }
+        Self { port, connections, line, to_server }
     }
 
     /// How many connections were made.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
+    }
+
+    /// How many bytes were handed to the server, whatever they were.
+    pub(crate) fn to_server(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.to_server)
     }
 
     /// From now on nothing is carried, and nothing is closed: as if a cable were pulled.
@@ -102,6 +111,7 @@ async fn carry(
     delay: Duration,
     fault: Fault,
     line: watch::Receiver<Line>,
+    carried: Arc<AtomicUsize>,
 ) {
     let mut most = if let Fault::CutAfter(most) = fault { most } else { usize::MAX };
     let (sender, mut receiver) = mpsc::channel::<(Instant, Vec<u8>)>(1024);
@@ -131,6 +141,7 @@ async fn carry(
         if to.write_all(&piece[..length]).await.is_err() {
             break;
         }
+        carried.fetch_add(length, Ordering::SeqCst);
         most -= length;
         if most == 0 {
             break;

@@ -32,7 +32,7 @@ pub(crate) enum TransferEvent {
         time: String,
         /// The host.
         host: String,
-        /// Bytes of content that have arrived, or are on their way.
+        /// Bytes of content that have arrived.
         bytes: u64,
         /// Of so many.
         total: u64,
