@@ -5,6 +5,7 @@
 
 pub mod action;
 pub mod deadline;
+pub mod distance;
 pub mod enclave;
 pub mod flights;
 pub mod lab;
