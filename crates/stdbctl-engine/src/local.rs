@@ -66,7 +66,7 @@ impl Login for Shell {
     }
 }
 
-async fn start(line: &str, input: Input, output: mpsc::Sender<Output>) -> Result<Ending, HostError> {
+async fn start(line: &str, mut input: Input, output: mpsc::Sender<Output>) -> Result<Ending, HostError> {
     let mut child = Command::new("sh")
         .arg("-c")
         .arg(line)
@@ -76,6 +76,7 @@ async fn start(line: &str, input: Input, output: mpsc::Sender<Output>) -> Result
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| failed("cannot start sh", error))?;
+    drop(input.begun.take());
     let (pipe, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let writing = async {
         match pipe {

@@ -13,11 +13,13 @@ mod refusal;
 mod terminal;
 mod threshold;
 
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use secrecy::SecretString;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep;
 
 pub use self::password::{PasswordSource, SudoPassword};
 pub use self::refusal::RootError;
@@ -28,9 +30,10 @@ use self::threshold::Threshold;
 use crate::dialogue::random_name;
 use crate::host::{BoxFuture, Ending, HostError, Output, Stdin};
 
-/// Those who wait for a person to type are heard of so often, or they would be given up.
+/// Those who wait for a person to type, for a channel or for sudo are heard of so often, or they would be given up.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
-/// Longer than sudo takes that asks a directory server, or somebody's telephone.
+/// How long a host may take to become root, once the line has been started there: longer than sudo takes that asks a
+/// directory server, or somebody's telephone.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a line of the login user's shell reads.
@@ -41,6 +44,9 @@ pub struct Input {
     pub key: Option<oneshot::Receiver<SecretString>>,
     /// What comes then.
     pub pieces: Vec<Stdin>,
+    /// Dropped as soon as the host has been told to start the line, which may have to wait for a channel: from then on
+    /// the host has only so long to become root.
+    pub begun: Option<oneshot::Sender<()>>,
 }
 
 /// Somebody who has logged in to a host, and can start one line of its shell at a time.
@@ -202,7 +208,7 @@ impl Root {
         let (attempt, key) = attempt.unzip();
         let mut threshold = Threshold::new(self.nonce()?, attempt);
         let (line, pieces) = task.line(login, door, self.nonce()?)?;
-        let status = match start(login, &line, Input { key, pieces }, output, &mut threshold).await? {
+        let status = match start(login, &line, (key, pieces), output, &mut threshold).await? {
             Ok(Ending::Status(status)) if !threshold.is_passed() => status,
             other => return Ok(other),
         };
@@ -220,14 +226,10 @@ impl Root {
         output: &mpsc::Sender<Output>,
     ) -> Result<(Attempt<'_>, Key), RootError> {
         let Some(password) = &self.password else { return Err(RootError::PasswordNeeded) };
-        let attempt = password.attempt(host);
-        tokio::pin!(attempt);
-        loop {
-            tokio::select! {
-                biased;
-                attempt = &mut attempt => return attempt,
-                () = tokio::time::sleep(SIGN_OF_LIFE) => drop(output.send(Output::Stderr(Vec::new())).await),
-            }
+        tokio::select! {
+            biased;
+            attempt = password.attempt(host) => attempt,
+            never = show_life(output) => match never {},
         }
     }
 
@@ -243,7 +245,8 @@ impl Root {
         }
     }
 
-    /// Nothing will be tried again on a host that refused: it counts.
+    /// Nothing will be tried again on a host that refused, or that nothing was heard of for so long: it counts, or
+    /// takes as long again.
     fn close(&self, error: RootError) -> HostError {
         *self.way.lock().unwrap_or_else(PoisonError::into_inner) = Way::Closed(error.clone());
         error.into()
@@ -263,30 +266,54 @@ impl Root {
 async fn start(
     login: &dyn Login,
     line: &str,
-    input: Input,
+    (key, pieces): (Option<Key>, Vec<Stdin>),
     output: &mpsc::Sender<Output>,
     threshold: &mut Threshold<'_>,
 ) -> Result<Result<Ending, RootError>, HostError> {
-    let (sender, mut receiver) = mpsc::channel(16);
-    let listen = async {
-        let patience = tokio::time::sleep(PATIENCE);
-        tokio::pin!(patience);
-        loop {
-            let piece = tokio::select! {
-                biased;
-                piece = receiver.recv() => piece,
-                () = &mut patience, if !threshold.is_passed() => return Err(RootError::Undecided("in time")),
-            };
-            let Some(piece) = piece else { break };
-            pass_on(output, threshold.take(piece)?).await;
-        }
-        pass_on(output, threshold.rest()).await;
-        Ok(())
+    let (sender, receiver) = mpsc::channel(16);
+    let (begun, has_begun) = oneshot::channel();
+    let starting = login.start(line, Input { key, pieces, begun: Some(begun) }, sender);
+    let given_up = async {
+        has_begun.await.ok();
+        sleep(PATIENCE).await;
     };
     // Who does not listen any more hangs up.
-    match tokio::try_join!(async { Ok(login.start(line, input, sender).await) }, listen) {
+    match tokio::try_join!(async { Ok(starting.await) }, listen(receiver, output, threshold, given_up)) {
         Ok((ending, ())) => ending.map(Ok),
         Err(error) => Ok(Err(error)),
+    }
+}
+
+/// Passes on what is for others to read, until nothing more comes or, before there is a root, it is `given_up`.
+async fn listen(
+    mut receiver: mpsc::Receiver<Output>,
+    output: &mpsc::Sender<Output>,
+    threshold: &mut Threshold<'_>,
+    given_up: impl Future<Output = ()>,
+) -> Result<(), RootError> {
+    let waiting = show_life(output);
+    tokio::pin!(waiting, given_up);
+    loop {
+        let piece = tokio::select! {
+            biased;
+            piece = receiver.recv() => piece,
+            () = &mut given_up, if !threshold.is_passed() => {
+                return Err(RootError::Undecided(format!("within {} s", PATIENCE.as_secs())));
+            }
+            never = &mut waiting, if !threshold.is_passed() => match never {},
+        };
+        let Some(piece) = piece else { break };
+        pass_on(output, threshold.take(piece)?).await;
+    }
+    pass_on(output, threshold.rest()).await;
+    Ok(())
+}
+
+/// Says now and then that something is waited for.
+async fn show_life(output: &mpsc::Sender<Output>) -> Infallible {
+    loop {
+        sleep(SIGN_OF_LIFE).await;
+        drop(output.send(Output::Stderr(Vec::new())).await);
     }
 }
 

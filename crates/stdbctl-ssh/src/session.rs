@@ -80,8 +80,8 @@ impl Session {
     ///
     /// The command leaves without waiting for anything but its channel, and its input as soon as the server takes
     /// it, which with OpenSSH is when the command runs: a command without input costs two round trips, one with
-    /// input three, less what was done ahead. Input is sent and output received at the same
-    /// time; both streams of output come through `output`, in the order in which they arrived. A receiver that
+    /// input three, less what was done ahead. Input is not read before the command has left, is sent and output
+    /// received at the same time; both streams of output come through `output`, in the order in which they arrived. A receiver that
     /// was dropped does not end the command: what it writes is then read and thrown away. Dropping the future
     /// closes the channel, upon which sshd closes the command's input and output.
     ///

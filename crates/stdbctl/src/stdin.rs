@@ -21,16 +21,16 @@ pub(crate) type Reader = Box<dyn AsyncRead + Unpin + Send>;
 ///
 /// # Errors
 /// If a file cannot be opened. One that turns out shorter than said is an error when its end is reached.
-pub(crate) async fn reader(input: Input) -> Result<Reader, HostError> {
-    Ok(behind(input.key, payloads(input.pieces).await?))
+pub(crate) async fn reader(mut input: Input) -> Result<Reader, HostError> {
+    let pieces = std::mem::take(&mut input.pieces);
+    Ok(behind(input, payloads(pieces).await?))
 }
 
-/// The password, if one is wanted, and then the rest; without it nothing.
-pub(crate) fn behind(key: Option<oneshot::Receiver<SecretString>>, rest: Reader) -> Reader {
-    match key {
-        Some(key) => Box::new(Locked::Waiting(key, rest)),
-        None => rest,
-    }
+/// The password, if one is wanted, and then the rest in place of the pieces; without it nothing.
+///
+/// A command's input is first read when the command has been sent: then its line has begun.
+pub(crate) fn behind(Input { key, begun, .. }: Input, rest: Reader) -> Reader {
+    Box::new(Locked::Waiting { begun, key, rest })
 }
 
 async fn payloads(pieces: Vec<Stdin>) -> Result<Reader, HostError> {
@@ -57,8 +57,12 @@ fn unreadable(path: &Path, source: io::Error) -> HostError {
 
 /// A stream that begins once its password is there, with a line that holds it.
 enum Locked {
-    /// Without a password there will be nothing to read.
-    Waiting(oneshot::Receiver<SecretString>, Reader),
+    /// Without the password that is wanted there will be nothing to read.
+    Waiting {
+        begun: Option<oneshot::Sender<()>>,
+        key: Option<oneshot::Receiver<SecretString>>,
+        rest: Reader,
+    },
     /// The line, how much of it has been read, and what comes then.
     Opening(Zeroizing<Vec<u8>>, usize, Reader),
     Open(Reader),
@@ -73,9 +77,20 @@ impl AsyncRead for Locked {
         loop {
             *self = match &mut *self {
                 Self::Open(rest) => return Pin::new(rest).poll_read(cx, buffer),
-                Self::Waiting(key, rest) => {
-                    let Ok(password) = ready!(Pin::new(key).poll(cx)) else { return Poll::Ready(Ok(())) };
-                    Self::Opening(line(&password), 0, std::mem::replace(rest, Box::new(tokio::io::empty())))
+                Self::Waiting { begun, key, rest } => {
+                    drop(begun.take());
+                    let line = match key {
+                        None => None,
+                        Some(key) => match ready!(Pin::new(key).poll(cx)) {
+                            Ok(password) => Some(line(&password)),
+                            Err(_) => return Poll::Ready(Ok(())),
+                        },
+                    };
+                    let rest = std::mem::replace(rest, Box::new(tokio::io::empty()));
+                    match line {
+                        None => Self::Open(rest),
+                        Some(line) => Self::Opening(line, 0, rest),
+                    }
                 }
                 Self::Opening(line, read, rest) => {
                     let left = line.get(*read..).unwrap_or_default();
@@ -130,11 +145,14 @@ impl AsyncRead for Part {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+    use tokio::sync::oneshot::error::TryRecvError;
+
     use super::*;
 
     async fn read(pieces: Vec<Stdin>) -> io::Result<Vec<u8>> {
         let mut all = Vec::new();
-        let input = Input { key: None, pieces };
+        let input = Input { pieces, ..Input::default() };
         reader(input).await.unwrap().read_to_end(&mut all).await?;
         Ok(all)
     }
@@ -142,7 +160,8 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_read_before_the_password_and_nothing_at_all_without() {
         let (hand, key) = oneshot::channel();
-        let input = Input { key: Some(key), pieces: vec![Stdin::Bytes(b"script".to_vec())] };
+        let input =
+            Input { key: Some(key), pieces: vec![Stdin::Bytes(b"script".to_vec())], ..Input::default() };
         let mut stream = reader(input).await.unwrap();
         let mut first = [0; 4];
         let early = tokio::time::timeout(std::time::Duration::from_millis(20), stream.read(&mut first)).await;
@@ -155,10 +174,27 @@ mod tests {
 
         let (hand, key) = oneshot::channel();
         drop(hand);
-        let input = Input { key: Some(key), pieces: vec![Stdin::Bytes(b"script".to_vec())] };
+        let input =
+            Input { key: Some(key), pieces: vec![Stdin::Bytes(b"script".to_vec())], ..Input::default() };
         let mut all = Vec::new();
         reader(input).await.unwrap().read_to_end(&mut all).await.unwrap();
         assert_eq!(all, b"");
+    }
+
+    #[tokio::test]
+    async fn a_line_has_begun_when_its_input_is_read() {
+        for wants_password in [false, true] {
+            let (begun, mut has_begun) = oneshot::channel();
+            let (_hand, key) = oneshot::channel();
+            let key = wants_password.then_some(key);
+            let input = Input { key, pieces: vec![Stdin::Bytes(b"script".to_vec())], begun: Some(begun) };
+            let mut stream = reader(input).await.unwrap();
+            assert_eq!(has_begun.try_recv(), Err(TryRecvError::Empty));
+            let mut first = [0; 4];
+            let is_read = stream.read_exact(&mut first).now_or_never().is_some();
+            assert_eq!(has_begun.try_recv(), Err(TryRecvError::Closed));
+            assert_eq!(is_read, !wants_password);
+        }
     }
 
     #[tokio::test]

@@ -76,7 +76,7 @@ impl Login for Shell<'_> {
         input: Input,
         output: mpsc::Sender<Output>,
     ) -> HostFuture<'a, Result<Ending, HostError>> {
-        let stdin = stdin::behind(input.key, Box::new(self.input.open()));
+        let stdin = stdin::behind(input, Box::new(self.input.open()));
         Box::pin(host::ended(output, |sender| self.input.exec(self.session, line, stdin, sender)))
     }
 }

@@ -27,11 +27,13 @@ const WITH_PASSWORD: &str = concat!(
     r#"sudo -S -p "" sh -c "exec </proc/$$/fd/0; $0" stdbctl "$SSH_CONNECTION" "$@"'"#
 );
 
+/// Nothing is run by a root that could not say that it is one: nobody listens any more.
+///
 /// Reads a script: its length in bytes, a newline, the script. Payloads are left for the script to read.
-const SCRIPT: &str = r#"'echo "@$2 root"; IFS= read -r n; s=$(head -c "$n"); eval "$s"'"#;
+const SCRIPT: &str = r#"'echo "@$2 root" || exit; IFS= read -r n; s=$(head -c "$n"); eval "$s"'"#;
 /// Becomes the command in the words behind the nonce, in the language that the login user had before sudo's words
 /// were to be in English.
-const COMMAND: &str = r#"'echo "@$2 root"; unset LC_ALL; shift 2; exec "$@"'"#;
+const COMMAND: &str = r#"'echo "@$2 root" || exit; unset LC_ALL; shift 2; exec "$@"'"#;
 
 /// Gives what becomes root a session of its own, so that the terminal is nothing to it: `$3` is [`SHEPHERD`], `$4` the
 /// errand.

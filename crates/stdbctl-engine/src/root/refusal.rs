@@ -36,7 +36,7 @@ pub enum RootError {
     NoSudo,
     /// The host did not say whether it became root, for as long as was listened.
     #[error("the host did not say {0} whether it became root")]
-    Undecided(&'static str),
+    Undecided(String),
     /// Neither wants this user to be root; the last words of who was asked.
     #[error("{}", refusal(.0))]
     Refused(String),
@@ -72,8 +72,9 @@ impl RootError {
                  or see that perl works on the host (perl-base)"
             }
             Self::Undecided(_) => {
-                "look what the host does with `ssh USER@HOST sudo -n true`: a login shell that never stops \
-                 talking, or a sudo that waits for something"
+                "log in with `ssh USER@HOST` and see what `sudo true` does there: a login shell that never stops \
+                 talking, or a sudo that waits for something (a directory server, a second factor); nothing was \
+                 changed, run again when it answers"
             }
             Self::DoasPassword => "put `permit nopass USER` into the host's doas.conf, or log in as root",
             Self::NoSudo => "log in as root, or install sudo on the host",

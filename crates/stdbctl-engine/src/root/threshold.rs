@@ -69,7 +69,7 @@ impl<'a> Threshold<'a> {
         if self.is_passed || self.heard <= MOST {
             Ok(passed_on)
         } else {
-            Err(RootError::Undecided("in the first MiB that it wrote"))
+            Err(RootError::Undecided("in the first MiB that it wrote".to_owned()))
         }
     }
 

@@ -179,6 +179,7 @@ impl Login for Account {
                 .kill_on_drop(true)
                 .spawn()
                 .unwrap();
+            drop(input.begun);
             self.lines.fetch_add(1, Ordering::SeqCst);
             output.send(Output::Stdout(self.greeting.clone().into_bytes())).await.unwrap();
             let mut pipe = child.stdin.take().unwrap();

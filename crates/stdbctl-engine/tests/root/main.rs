@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "the functions between the tests fail as the tests do")]
 
 mod account;
+mod limit;
 mod scripted;
 mod terminal;
 mod unproven;
@@ -215,6 +216,19 @@ async fn a_file_that_was_sent_in_vain_is_counted_once() {
     assert_eq!(ending.unwrap(), Ending::Status(0));
     assert!(said(&out).trim().ends_with("100000"), "{out}");
     assert_eq!(sent.bytes(), 100_000);
+}
+
+/// Who listened has gone, and does not know that there is a root after all.
+#[tokio::test]
+async fn a_root_that_cannot_say_so_does_nothing() {
+    for shell in SHELLS {
+        let account = Account::under(shell).sudo("unheard");
+        let root = Root::default();
+        let (_, ending) = account.run_as(&root, "echo >ran", b"").await;
+        assert!(matches!(refusal(ending), RootError::Refused(_)), "{shell}");
+        account.command(&Root::default(), "touch ran").await.1.unwrap_err();
+        assert!(!account.holds("ran"), "{shell}");
+    }
 }
 
 fn no_password(why: &str) -> RootError {

@@ -1,17 +1,19 @@
-//! A host whose sudo wants a password, and that does with it what a test says: without a shell, and in no time.
+//! A host that becomes root as a test says: without a shell, and in no time of its own.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 use stdbctl_engine::host::{BoxFuture, Ending, HostError, Output};
 use stdbctl_engine::root::{Input, Login, Root, SudoPassword};
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 
 /// What becomes of a line that is to become root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// It asks for the password, becomes root and ends.
-    Root,
+    /// It becomes root, and ends after so many seconds.
+    Root(u64),
     /// It is never heard of again, from before or behind the question for the password.
     Unheard,
     Silent,
@@ -26,13 +28,22 @@ pub(crate) enum Fate {
 pub(crate) struct Scripted {
     name: &'static str,
     fate: Fate,
+    wants_password: bool,
+    /// How long there is no channel.
+    busy: Duration,
     /// What it was given for a password.
     given: Mutex<Vec<String>>,
 }
 
 impl Scripted {
+    /// One whose sudo wants a password.
     pub(crate) fn new(name: &'static str, fate: Fate) -> Self {
-        Self { name, fate, given: Mutex::default() }
+        Self { name, fate, wants_password: true, busy: Duration::ZERO, given: Mutex::default() }
+    }
+
+    /// One whose sudo wants none, and that has no channel for so long.
+    pub(crate) fn busy(busy: Duration, fate: Fate) -> Self {
+        Self { wants_password: false, busy, ..Self::new("host", fate) }
     }
 
     pub(crate) fn given(&self) -> Vec<String> {
@@ -56,25 +67,30 @@ impl Scripted {
             output.send(Output::Stdout(format!("@{nonce} {word}\n").into_bytes())).await.unwrap();
         };
         let complain = async |words: &str| output.send(Output::Stderr(words.into())).await.unwrap();
-        let Some(key) = input.key else {
+        sleep(self.busy).await;
+        drop(input.begun);
+        if self.wants_password && input.key.is_none() {
             complain("sudo: a password is required").await;
             return Ending::Status(1);
-        };
+        }
         match self.fate {
             Fate::Unheard => std::future::pending().await,
             Fate::CutOff => return Ending::Lost("cut".to_owned()),
             _ => {}
         }
-        say("ask").await;
-        let password = key.await.unwrap();
-        self.given.lock().unwrap().push(password.expose_secret().to_owned());
+        if let Some(key) = input.key {
+            say("ask").await;
+            let password = key.await.unwrap();
+            self.given.lock().unwrap().push(password.expose_secret().to_owned());
+        }
         match self.fate {
             Fate::Silent => std::future::pending().await,
             Fate::Lost => return Ending::Lost("cut".to_owned()),
             Fate::Killed => return Ending::Signal("TERM".to_owned()),
             Fate::Refused => complain("sudo: sorry, not today").await,
-            Fate::Root => {
+            Fate::Root(seconds) => {
                 say("root").await;
+                sleep(Duration::from_secs(seconds)).await;
                 return Ending::Status(0);
             }
             Fate::Unheard | Fate::CutOff => {}

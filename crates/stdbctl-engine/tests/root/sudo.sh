@@ -52,6 +52,7 @@ case $is in
     say 'ada is not in the sudoers file.'
     exit 1
     ;;
+  unheard) exec >/dev/full ;;
   flood) while :; do say 'We trust you have received the usual lecture.'; done ;;
 esac
 exec "$@"

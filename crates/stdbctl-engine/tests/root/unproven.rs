@@ -13,7 +13,7 @@ use super::scripted::{Fate, Scripted};
 #[tokio::test(start_paused = true)]
 async fn a_password_that_a_host_got_and_did_not_prove_goes_to_no_host_any_more() {
     for fate in [Fate::Silent, Fate::Lost, Fate::Killed, Fate::Refused] {
-        let (one, two) = (Scripted::new("web1", fate), Scripted::new("web2", Fate::Root));
+        let (one, two) = (Scripted::new("web1", fate), Scripted::new("web2", Fate::Root(0)));
         let (password, questions) = asked("perhaps");
         let (_, second) = tokio::join!(one.with(&password), two.with(&password));
         let unproven = RootError::Unproven("web1".to_owned());
@@ -26,7 +26,7 @@ async fn a_password_that_a_host_got_and_did_not_prove_goes_to_no_host_any_more()
 
 #[tokio::test(start_paused = true)]
 async fn neither_does_one_whose_run_was_given_up_meanwhile() {
-    let (one, two) = (Scripted::new("web1", Fate::Silent), Scripted::new("web2", Fate::Root));
+    let (one, two) = (Scripted::new("web1", Fate::Silent), Scripted::new("web2", Fate::Root(0)));
     let (password, _) = asked("perhaps");
     timeout(Duration::from_secs(1), one.with(&password)).await.unwrap_err();
     assert_eq!(refusal(two.with(&password).await), RootError::Unproven("web1".to_owned()));
@@ -36,7 +36,7 @@ async fn neither_does_one_whose_run_was_given_up_meanwhile() {
 #[tokio::test(start_paused = true)]
 async fn a_host_that_never_asked_for_it_is_no_reason_to_keep_it_from_the_next() {
     for fate in [Fate::Unheard, Fate::CutOff] {
-        let (one, two) = (Scripted::new("web1", fate), Scripted::new("web2", Fate::Root));
+        let (one, two) = (Scripted::new("web1", fate), Scripted::new("web2", Fate::Root(0)));
         let (password, questions) = asked("right");
         let (_, second) = tokio::join!(one.with(&password), two.with(&password));
         assert_eq!(second.unwrap(), Ending::Status(0), "{fate:?}");
@@ -47,7 +47,7 @@ async fn a_host_that_never_asked_for_it_is_no_reason_to_keep_it_from_the_next() 
 
 #[tokio::test(start_paused = true)]
 async fn a_proven_one_outlives_a_host_that_is_lost() {
-    let (one, two) = (Scripted::new("web1", Fate::Root), Scripted::new("web2", Fate::Lost));
+    let (one, two) = (Scripted::new("web1", Fate::Root(0)), Scripted::new("web2", Fate::Lost));
     let (password, _) = asked("right");
     assert_eq!(one.with(&password).await.unwrap(), Ending::Status(0));
     let root = Root::new(Some(password));

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -90,6 +91,22 @@ async fn many_at_once_wait_for_their_turn() {
     texts.sort();
     wrote.sort();
     assert_eq!(wrote, texts.iter().map(|text| format!("in {text}\n")).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn input_is_not_read_before_there_is_a_channel() {
+    let sshd = Sshd::start();
+    let session = sshd.connect().await;
+    let (held, taken): (Vec<_>, Vec<_>) = (0..8).map(|_| tokio::io::duplex(1)).unzip();
+    let is_free = AtomicBool::new(false);
+    let eight = join_all(taken.into_iter().map(|input| run(&session, "cat", input)));
+    let free = async {
+        is_free.store(true, Ordering::SeqCst);
+        drop(held);
+    };
+    // Each is begun in this order.
+    let (_, ninth, ()) = tokio::join!(eight, run(&session, "cat", Late(&is_free)), free);
+    assert_eq!(ninth.ending.unwrap(), Ending::Status(0));
 }
 
 async fn join_all(runs: impl Iterator<Item = impl Future<Output = Done>>) -> Vec<String> {
@@ -200,6 +217,16 @@ struct Waiting;
 impl AsyncRead for Waiting {
     fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Poll::Pending
+    }
+}
+
+/// Input that is empty, and that nobody may ask before this is true.
+struct Late<'a>(&'a AtomicBool);
+
+impl AsyncRead for Late<'_> {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        assert!(self.0.load(Ordering::SeqCst), "it is read too early");
+        Poll::Ready(Ok(()))
     }
 }
 
