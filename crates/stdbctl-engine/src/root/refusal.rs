@@ -5,6 +5,9 @@ use crate::host::HostError;
 
 /// What a shell exits with that finds no program of the name.
 const NOT_FOUND: u32 = 127;
+/// What opens doas.
+const NOPASS: &str = "put `permit nopass USER` at the end of the host's /etc/doas.conf (the last rule that fits counts), \
+                      or log in as root";
 
 /// Why a host did not become root. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -76,7 +79,8 @@ impl RootError {
                  talking, or a sudo that waits for something (a directory server, a second factor); nothing was \
                  changed, run again when it answers"
             }
-            Self::DoasPassword => "put `permit nopass USER` into the host's doas.conf, or log in as root",
+            Self::DoasPassword => NOPASS,
+            Self::Refused(words) if words.starts_with("doas") => NOPASS,
             Self::NoSudo => "log in as root, or install sudo on the host",
             Self::Refused(_) => {
                 "log in as root, or let the login user become root: \
@@ -117,7 +121,7 @@ impl RootError {
     }
 
     fn with_password(words: &str) -> Self {
-        // In the words of sudo and of sudo-rs. What sudo may not do at all it says in others, and last.
+        // In the words of sudo and of sudo-rs (0.2.15). What sudo may not do at all it says in others, and last.
         const WRONG: [&str; 6] = [
             "incorrect password",
             "try again",
@@ -160,6 +164,14 @@ mod tests {
 
     const PLAIN: Door = Door { with_password: false, on_terminal: false };
     const WITH_PASSWORD: Door = Door { with_password: true, on_terminal: false };
+
+    #[test]
+    fn who_is_refused_by_doas_is_not_sent_to_sudoers() {
+        for words in ["doas: Authentication required", "doas: Operation not permitted"] {
+            let hints = RootError::behind(PLAIN, 1, words).hints().concat();
+            assert!(hints.contains("/etc/doas.conf") && !hints.contains("sudoers"), "{hints}");
+        }
+    }
 
     #[test]
     fn each_refusal_is_known_by_what_was_said() {
@@ -221,6 +233,10 @@ mod tests {
             (
                 "ubuntu is not in the sudoers file.",
                 RootError::Refused("ubuntu is not in the sudoers file.".to_owned()),
+            ),
+            (
+                "sudo: I'm sorry ubuntu. I'm afraid I can't do that",
+                RootError::Refused("sudo: I'm sorry ubuntu. I'm afraid I can't do that".to_owned()),
             ),
         ];
         for (words, expected) in table {

@@ -98,14 +98,16 @@ proptest! {
 #[tokio::test]
 async fn a_wrong_password_is_tried_once_and_never_again() {
     for shell in SHELLS {
-        let account = Account::under(shell).sudo("locked").password("right");
-        let root = Root::new(Some(shared("wrong")));
-        for _ in 0..2 {
-            let (out, ending) = account.run_as(&root, "echo ran", b"and payload\nin lines\n").await;
-            assert_eq!(refusal(ending), RootError::WrongPassword(String::new()), "{shell:?}");
-            assert_eq!(out, "", "{shell:?}");
+        for kind in ["locked", "rust"] {
+            let account = Account::under(shell).sudo(kind).password("right");
+            let root = Root::new(Some(shared("wrong")));
+            for _ in 0..2 {
+                let (out, ending) = account.run_as(&root, "echo ran", b"and payload\nin lines\n").await;
+                assert_eq!(refusal(ending), RootError::WrongPassword(String::new()), "{shell} {kind}");
+                assert_eq!(out, "", "{shell} {kind}");
+            }
+            assert_eq!(account.tried(), "wrong\n", "{shell} {kind}");
         }
-        assert_eq!(account.tried(), "wrong\n", "{shell:?}");
     }
 }
 

@@ -14,19 +14,23 @@ done
 # It lets nothing through but the three standard streams.
 exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
 say() { echo "$*" >&2; }
-check() {
-  say 'We trust you have received the usual lecture.'
+check() { # what it says to a wrong password, and what when there is no other
+  again=$1
+  shift
   tries=0
   while IFS= read -r given; do
     printf '%s\n' "$given" >>"$here/tried"
     [ "$given" != "$(cat "$here/password")" ] || return 0
     tries=$((tries + 1))
     [ "$tries" -lt 3 ] || break
-    say 'Sorry, try again.'
+    say "$again"
   done
-  [ "$tries" -eq 3 ] || say 'sudo: no password was provided'
-  say "sudo: $tries incorrect password attempt"
+  for words; do say "$words"; done
   exit 1
+}
+check_as_sudo() {
+  say 'We trust you have received the usual lecture.'
+  check 'Sorry, try again.' 'sudo: no password was provided' 'sudo: 1 incorrect password attempt'
 }
 is=$(cat "$here/sudo-is")
 case $is in tty-*)
@@ -39,16 +43,16 @@ case $is in
   cached) [ -n "$ask" ] || { say 'sudo: a password is required'; exit 1; } ;;
   locked)
     [ -n "$ask" ] || { say 'sudo: a password is required'; exit 1; }
-    check
+    check_as_sudo
     ;;
   rust)
     [ -n "$ask" ] || { say 'sudo: interactive authentication is required'; exit 1; }
     printf '[sudo: authenticate] Password: ' >&2
-    check
+    check 'sudo: Authentication failed, try again.' 'sudo: Authentication required but not attempted'
     ;;
   strict)
     [ -n "$ask" ] || { say 'sudo: a password is required'; exit 1; }
-    check
+    check_as_sudo
     say 'ada is not in the sudoers file.'
     exit 1
     ;;
