@@ -162,7 +162,7 @@ impl HostKeyError {
             Self::Unknown(prompt) => unknown_hints(prompt),
             Self::Changed { host, file, .. } => vec![
                 "somebody may be in between, or the server was set up anew".to_owned(),
-                format!("if it was: ssh-keygen -R '{host}' -f '{}', then connect again", file.display()),
+                format!("if it was: `ssh-keygen -R '{host}' -f '{}'`, then connect again", file.display()),
             ],
             Self::Revoked { .. } => {
                 vec![
@@ -177,7 +177,7 @@ impl HostKeyError {
                 ]
             }
             Self::TooShort { .. } => {
-                vec!["give the host a new key: ssh-keygen -A makes those it lacks".to_owned()]
+                vec!["give the host a new key: `ssh-keygen -A` makes those it lacks".to_owned()]
             }
             Self::Unreadable { .. } => {
                 vec![
@@ -198,9 +198,9 @@ fn unknown_hints(prompt: &HostKeyPrompt) -> Vec<String> {
     let port = if *port == DEFAULT_PORT { String::new() } else { format!("-p {port} ") };
     vec![
         format!(
-            "compare {fingerprint} with what the host's own console shows: ssh-keygen -lf /etc/ssh/ssh_host_{name}_key.pub"
+            "compare {fingerprint} with what the host's own console shows: `ssh-keygen -lf /etc/ssh/ssh_host_{name}_key.pub`"
         ),
-        format!("if they are the same, accept it with --accept-new, or log in once with: ssh {port}{host}"),
+        format!("if they are the same, accept it with --accept-new, or log in once with `ssh {port}{host}`"),
     ]
 }
 

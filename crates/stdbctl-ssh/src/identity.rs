@@ -294,13 +294,13 @@ impl Gathering<'_> {
         let private = file.with_extension("");
         let private = if file.extension().is_some_and(|e| e == "pub") { &private } else { file };
         let (shown, private) = (file.display(), private.display());
-        self.identities.skipped.push(format!("{shown} {why}; load it with: ssh-add '{private}'"));
+        self.identities.skipped.push(format!("{shown} {why}; load it with `ssh-add '{private}'`"));
     }
 
     fn pass_over_open(&mut self, file: &Path) {
         let shown = file.display();
         let why =
-            format!("{shown} can be read by others, so it is not used; close it with: chmod 600 '{shown}'");
+            format!("{shown} can be read by others, so it is not used; close it with `chmod 600 '{shown}'`");
         self.identities.skipped.push(why);
     }
 

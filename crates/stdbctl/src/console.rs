@@ -10,7 +10,7 @@ use stdbctl_engine::event::RunStats;
 use crate::cli::{Format, OutputArgs};
 use crate::error::{self, CliError, Context};
 use crate::exit_code::ExitCode;
-use crate::report::{github, outcome, screen};
+use crate::report::{Writer, github, outcome, screen};
 
 /// How output is to look.
 #[derive(Debug, Clone)]
@@ -58,10 +58,11 @@ impl Console {
         if error.kind == ExitCode::Interrupted && io::stderr().is_terminal() {
             drop(Term::stderr().show_cursor());
         }
-        let (text, stderr) = (error::render(error), anstream::stderr());
+        let mut stderr = Writer::stderr();
+        let text = error::render(error, stderr.width());
         drop(match self.format {
             Format::Github => github::Inert::new(stderr).write_all(text.as_bytes()),
-            Format::Human | Format::Json => { stderr }.write_all(text.as_bytes()),
+            Format::Human | Format::Json => stderr.write_all(text.as_bytes()),
         });
     }
 

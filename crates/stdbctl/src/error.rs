@@ -10,8 +10,8 @@ use stdbctl_engine::run::Report;
 use stdbctl_ssh::{ConnectError, ErrorKind};
 
 use crate::exit_code::ExitCode;
-use crate::report::clean;
 use crate::report::style::{BAD, GOOD};
+use crate::report::{clean, wrap};
 
 /// A boxed error of any of the libraries.
 pub(crate) type Cause = Box<dyn Error + Send + Sync>;
@@ -82,8 +82,9 @@ impl Error for Context {
     }
 }
 
-/// Puts an error into words: what lies behind it, what to try, and in the last line what failed and why.
-pub(crate) fn render(error: &CliError) -> String {
+/// Puts an error into words: what lies behind it, what to try, and in the end what failed and why. `width` is that of
+/// the terminal, if it goes to one.
+pub(crate) fn render(error: &CliError, width: Option<usize>) -> String {
     let chain = causes(&*error.source);
     let mut text = String::new();
     let excerpt = error.excerpt.as_deref().map(clean::text);
@@ -92,10 +93,11 @@ pub(crate) fn render(error: &CliError) -> String {
         text.push_str(block.trim_end());
         text.push('\n');
     }
-    let hints = error.hints.iter().map(|hint| format!("{GOOD}try:{GOOD:#} {}\n", clean::line(hint)));
+    let label = format!("{GOOD}try:{GOOD:#}");
+    let hints = error.hints.iter().map(|hint| wrap::labelled(&label, &clean::line(hint), width));
     text.extend(hints);
     let firsts: Vec<_> = chain.iter().map(|cause| cause.lines().next().unwrap_or_default()).collect();
-    text + &format!("{BAD}error:{BAD:#} {}\n", firsts.join(": "))
+    text + &wrap::labelled(&format!("{BAD}error:{BAD:#}"), &firsts.join(": "), width)
 }
 
 /// clap's error, in the order of all others: what is wrong comes last.
@@ -203,7 +205,7 @@ mod tests {
     use super::*;
 
     fn plain(error: &CliError) -> String {
-        anstream::adapter::strip_str(&render(error)).to_string()
+        anstream::adapter::strip_str(&render(error, None)).to_string()
     }
 
     fn report(failures: Vec<(&str, Option<Failure>)>) -> Report {

@@ -73,7 +73,7 @@ fn read(path: &Path) -> Result<SecretString, CliError> {
     // What the shell made of `<(...)` is nobody else's either.
     if metadata.is_file() && metadata.permissions().mode() & 0o077 != 0 {
         return Err(CliError::usage(format!("{name} holds a password, and others may read it"))
-            .hint(format!("chmod 600 {name}")));
+            .hint(format!("`chmod 600 {name}`")));
     }
     let mut held = Zeroizing::new([0; LONGEST]);
     let mut length = 0;

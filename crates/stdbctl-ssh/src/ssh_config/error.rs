@@ -66,7 +66,7 @@ impl ConfigError {
     pub fn hints(&self) -> Vec<String> {
         let hint = match self {
             Self::Unreadable { .. } => "make it readable, or name another with --ssh-config",
-            Self::Writable { file } => return vec![format!("chmod go-w '{}'", file.display())],
+            Self::Writable { file } => return vec![format!("`chmod go-w '{}'`", file.display())],
             Self::Refused { host, .. } => {
                 return vec![format!("`ssh -G {host}` shows the same complaint; mend the line it names")];
             }

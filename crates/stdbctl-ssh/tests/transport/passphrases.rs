@@ -246,7 +246,7 @@ async fn a_key_for_a_device_is_left_to_the_agent() {
     let person = Person::answering(&[]);
     let error = refusal(options(&sshd, &["id_ed25519_sk"], &person)).await;
     let hints = error.hints().join("\n");
-    assert!(hints.contains("is not in the agent; load it with: ssh-add"), "{hints}");
+    assert!(hints.contains("is not in the agent; load it with `ssh-add"), "{hints}");
     let shown = Command::new("ssh-keygen").arg("-lf").arg(sshd.path("id_ed25519_sk.pub")).output().unwrap();
     assert!(shown.status.success(), "a made-up key that no ssh reads shows nothing");
 }

@@ -152,7 +152,7 @@ mod tests {
         ];
         let error = error(&parts).unwrap();
         assert_eq!(error.kind, ExitCode::Connect);
-        let text = anstream::adapter::strip_str(&render(&error)).to_string();
+        let text = anstream::adapter::strip_str(&render(&error, None)).to_string();
         assert_eq!(
             text,
             "error: 3 of 4 hosts failed: b: cannot reach b; c: exit status 3; d: killed by SIGTERM\n"

@@ -187,7 +187,7 @@ mod tests {
 
     fn compared(wish: &Wish) -> Result<(String, Work), String> {
         let compared = compare(&spacetime::parse(LIST), wish);
-        let plain = |error: CliError| anstream::adapter::strip_str(&render(&error)).to_string();
+        let plain = |error: CliError| anstream::adapter::strip_str(&render(&error, None)).to_string();
         compared.map(|(name, _, work)| (name, work)).map_err(plain)
     }
 

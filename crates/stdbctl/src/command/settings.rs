@@ -8,8 +8,11 @@ use crate::cli::{Format, SettingsArgs};
 use crate::console::{Console, written};
 use crate::error::CliError;
 use crate::exit_code::ExitCode;
-use crate::report::json;
 use crate::report::style::{LOUD, QUIET};
+use crate::report::{json, wrap};
+
+/// The width of what is written, in columns.
+const WIDTH: usize = 78;
 
 pub(super) fn run(args: &SettingsArgs, console: &Console) -> Result<ExitCode, CliError> {
     let mut out = anstream::stdout();
@@ -26,35 +29,5 @@ pub(super) fn run(args: &SettingsArgs, console: &Console) -> Result<ExitCode, Cl
 fn write_row(out: &mut dyn Write, row: &SettingRow) -> io::Result<()> {
     let SettingRow { key, default, description } = row;
     writeln!(out, "{LOUD}{key}{LOUD:#}  {QUIET}{default}{QUIET:#}")?;
-    for line in wrapped(description, 74) {
-        writeln!(out, "    {line}")?;
-    }
-    Ok(())
-}
-
-/// The text in lines of at most `width` characters, unless a word is longer.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_are_as_long_as_they_may_be() {
-        assert_eq!(wrapped("aa bb  cc\ndd", 5), ["aa bb", "cc dd"]);
-        assert_eq!(wrapped("abcdefgh i", 3), ["abcdefgh", "i"]);
-        assert!(wrapped("", 3).is_empty());
-    }
+    out.write_all(wrap::hanging("    ", description, 4, Some(WIDTH)).as_bytes())
 }

@@ -218,7 +218,7 @@ mod tests {
     }
 
     fn plain(error: &CliError) -> String {
-        anstream::adapter::strip_str(&render(error)).to_string()
+        anstream::adapter::strip_str(&render(error, None)).to_string()
     }
 
     fn shown(address: &str, moved: bool) -> String {

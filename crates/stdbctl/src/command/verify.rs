@@ -254,7 +254,7 @@ mod tests {
         assert!(error(&[report(&[true, true])]).is_none());
         let error = error(&[report(&[true, false, false])]).unwrap();
         assert_eq!(error.kind, ExitCode::Verify);
-        let text = anstream::adapter::strip_str(&render(&error)).to_string();
+        let text = anstream::adapter::strip_str(&render(&error, None)).to_string();
         assert!(
             text.contains(
                 "error: verification failed: https://example.com: 2 checks failed, the first: expected that check 1; found: it"
@@ -271,7 +271,7 @@ mod tests {
         std::fs::write(file.path(), "text\n-----BEGIN CERTIFICATE-----\n").unwrap();
         assert!(is_possible(&trust).is_ok());
         let gone = TrustArgs { ca: Some("no-such-file.pem".into()), ..trust };
-        let text = anstream::adapter::strip_str(&render(&is_possible(&gone).unwrap_err())).to_string();
+        let text = anstream::adapter::strip_str(&render(&is_possible(&gone).unwrap_err(), None)).to_string();
         assert!(text.starts_with("error: the CA file no-such-file.pem cannot be read: "), "{text}");
     }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Write as _};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -82,7 +82,11 @@ impl Bars {
 
     /// Writes a line above the bars.
     fn above(&self, line: &str) -> io::Result<()> {
-        self.screen.suspend(|| io::Write::write_all(&mut anstream::stderr(), format!("{line}\n").as_bytes()))
+        self.screen.suspend(|| writeln!(anstream::stderr(), "{line}"))
+    }
+
+    fn say_above(&self, label: &str, words: &str) -> io::Result<()> {
+        self.screen.suspend(|| Writer::stderr().say(label, words))
     }
 }
 
@@ -110,14 +114,15 @@ impl Reporter for Bars {
                 }
                 // Why the only host failed is the last line of the run.
                 if self.ledger.hosts().len() > 1 {
-                    self.above(&format!("{LOUD}{host}{LOUD:#}: {BAD}failed:{BAD:#} {cause}"))?;
+                    self.say_above(&format!("{LOUD}{host}{LOUD:#}: {BAD}failed:{BAD:#}"), cause)?;
                 }
             }
             EventKind::Warning { host, message } => {
-                self.above(&format!("{LOUD}{host}{LOUD:#}: {CHANGE}warning:{CHANGE:#} {message}"))?;
+                self.say_above(&format!("{LOUD}{host}{LOUD:#}: {CHANGE}warning:{CHANGE:#}"), message)?;
             }
             EventKind::ConnectionLost { host, cause } => {
-                self.above(&format!("{LOUD}{host}{LOUD:#}: {CHANGE}connection lost:{CHANGE:#} {cause}"))?;
+                let label = format!("{LOUD}{host}{LOUD:#}: {CHANGE}connection lost:{CHANGE:#}");
+                self.say_above(&label, cause)?;
                 self.say(host, "connecting again");
             }
             EventKind::Reconnected { host } => self.say(host, "looking again"),
@@ -125,7 +130,8 @@ impl Reporter for Bars {
             EventKind::RunFinished { hosts, stats, .. } => {
                 self.clear();
                 if let Some(out) = &mut self.result {
-                    return outcome::write(out, &self.ledger, hosts, stats, Detail::Changes);
+                    let width = out.width();
+                    return outcome::write(out, &self.ledger, hosts, stats, Detail::Changes, width);
                 }
             }
             _ => {}

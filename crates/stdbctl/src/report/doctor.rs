@@ -6,13 +6,10 @@ use std::path::Path;
 use serde::Serialize;
 use stdbctl_ssh::Target;
 
-use super::preview::wrapped;
 use super::style::{BAD, CHANGE, GOOD, LOUD, QUIET, count, duration};
-use super::{clean, github, json};
+use super::{clean, github, json, wrap};
 use crate::cli::Format;
 
-/// Where lines end that are for people.
-const WIDTH: usize = 80;
 /// What stands before the words about a step: a mark, its name, and the blanks around them.
 const INDENT: usize = 24;
 
@@ -161,16 +158,21 @@ impl Step {
     }
 }
 
-/// Writes what was found on the way to one host, for people.
+/// Writes what was found on the way to one host, for people. `width` is that of the terminal, if it goes to one.
 ///
 /// # Errors
 /// If it cannot be written.
-pub(crate) fn write_walk(out: &mut dyn Write, walk: &Walk, format: Format) -> io::Result<()> {
+pub(crate) fn write_walk(
+    out: &mut dyn Write,
+    walk: &Walk,
+    format: Format,
+    width: Option<usize>,
+) -> io::Result<()> {
     match format {
-        Format::Human => write(out, walk),
+        Format::Human => write(out, walk, width),
         Format::Json => Ok(()),
         Format::Github => {
-            write(&mut github::Inert::new(&mut *out), walk)?;
+            write(&mut github::Inert::new(&mut *out), walk, None)?;
             let failed = walk.failed.iter();
             failed.into_iter().try_for_each(|failed| github::error(out, &walk.host, &failed.cause))
         }
@@ -185,7 +187,7 @@ pub(crate) fn write_document(out: &mut dyn Write, walks: &[Walk]) -> io::Result<
     json::document(out, &Document { ok: walks.iter().all(|walk| walk.ok), hosts: walks })
 }
 
-fn write(out: &mut dyn Write, walk: &Walk) -> io::Result<()> {
+fn write(out: &mut dyn Write, walk: &Walk, width: Option<usize>) -> io::Result<()> {
     let Walk { host, failed, legs, round_trips, seconds, .. } = walk;
     let host = clean::line(host);
     let is_unproven = |step: &&Step| step.result == Outcome::Unproven;
@@ -211,14 +213,14 @@ fn write(out: &mut dyn Write, walk: &Walk) -> io::Result<()> {
             writeln!(out, " {LOUD}{}{LOUD:#}{role}", clean::line(&leg.host))?;
         }
         let hints = failed.as_ref().map_or(&[][..], |failed| failed.hints.as_slice());
-        write_leg(out, leg, hints)?;
+        write_leg(out, leg, hints, width)?;
     }
     Ok(())
 }
 
-fn write_leg(out: &mut dyn Write, leg: &Leg, hints: &[String]) -> io::Result<()> {
+fn write_leg(out: &mut dyn Write, leg: &Leg, hints: &[String], width: Option<usize>) -> io::Result<()> {
     for (name, fact) in facts(leg) {
-        write_row(out, "      ", name, &fact)?;
+        write_row(out, "      ", name, &fact, width)?;
     }
     for step in &leg.steps {
         let mark = match step.result {
@@ -227,9 +229,10 @@ fn write_leg(out: &mut dyn Write, leg: &Leg, hints: &[String]) -> io::Result<()>
             Outcome::Failed => format!("{BAD}failed{BAD:#}"),
             Outcome::NotReached => format!("{QUIET}-     {QUIET:#}"),
         };
-        write_row(out, &mark, step.name, &step.details)?;
+        write_row(out, &mark, step.name, &step.details, width)?;
         if step.result == Outcome::Failed {
-            hints.iter().try_for_each(|hint| write_row(out, "      ", "try", std::slice::from_ref(hint)))?;
+            let row = |hint| write_row(out, "      ", "try", std::slice::from_ref(hint), width);
+            hints.iter().try_for_each(row)?;
         }
     }
     Ok(())
@@ -248,25 +251,24 @@ fn facts(leg: &Leg) -> Vec<(&'static str, Vec<String>)> {
     facts
 }
 
-/// A mark of six columns, a name, and what there is to say, in as many lines as it takes.
-fn write_row(out: &mut dyn Write, mark: &str, name: &str, details: &[String]) -> io::Result<()> {
-    let room = WIDTH - INDENT;
-    let lines = details.iter().flat_map(|detail| folded(&clean::line(detail), room));
-    let mut first = format!("  {mark}  {name:<12}  ");
-    let mut is_empty = true;
-    for line in lines {
-        writeln!(out, "{first}{line}")?;
-        first = " ".repeat(INDENT);
-        is_empty = false;
+/// A mark of six columns, a name, and what there is to say, in as many lines as it takes: what does not fit stands below
+/// it, a little to the right.
+fn write_row(
+    out: &mut dyn Write,
+    mark: &str,
+    name: &str,
+    details: &[String],
+    width: Option<usize>,
+) -> io::Result<()> {
+    let mut before = format!("  {mark}  {name:<12}  ");
+    if details.is_empty() {
+        return writeln!(out, "{}", before.trim_end());
     }
-    if is_empty { writeln!(out, "{}", first.trim_end()) } else { Ok(()) }
-}
-
-/// The lines of one detail: what does not fit stands below it, a little to the right.
-fn folded(detail: &str, room: usize) -> Vec<String> {
-    let lines = wrapped(detail, room, room - 2);
-    let indented = |(index, line): (usize, String)| if index == 0 { line } else { format!("  {line}") };
-    lines.into_iter().enumerate().map(indented).collect()
+    details.iter().try_for_each(|detail| {
+        let text = wrap::hanging(&before, &clean::line(detail), INDENT + 2, width);
+        before = " ".repeat(INDENT);
+        out.write_all(text.as_bytes())
+    })
 }
 
 /// A path as an operator writes it.

@@ -85,17 +85,16 @@ enum Form {
 impl ExecReport {
     /// For so many hosts, onto this process's own streams.
     pub(crate) fn new(format: Format, hosts: usize) -> Self {
-        let (stdout, stderr) = (anstream::stdout(), anstream::stderr());
         let clean = (io::stdout().is_terminal(), io::stderr().is_terminal());
         let form = match format {
-            Format::Json => Form::Json(Json::new(Box::new(stdout))),
+            Format::Json => Form::Json(Json::new(Writer::stdout())),
             // The command's own bytes, unless a terminal would take some of them for orders.
             Format::Human if hosts == 1 => {
-                Form::Plain { stdout: Box::new(io::stdout()), stderr: Box::new(io::stderr()), clean }
+                Form::Plain { stdout: Writer::new(io::stdout()), stderr: Writer::new(io::stderr()), clean }
             }
             Format::Human | Format::Github => Form::Prefixed {
-                stdout: Box::new(stdout),
-                stderr: Box::new(stderr),
+                stdout: Writer::stdout(),
+                stderr: Writer::stderr(),
                 github: format == Format::Github,
             },
         };
@@ -167,7 +166,7 @@ impl ExecReport {
             let result = if *github {
                 github::error(stderr, host, cause)
             } else {
-                writeln!(stderr, "{LOUD}{host}{LOUD:#}: {BAD}failed:{BAD:#} {}", clean::text(cause))
+                stderr.say(&format!("{LOUD}{host}{LOUD:#}: {BAD}failed:{BAD:#}"), &clean::line(cause))
             };
             keep(&mut self.written, result);
         }
@@ -271,12 +270,15 @@ mod tests {
         Output::Stdout(bytes.to_vec())
     }
 
+    fn plain(paper: &Paper) -> Writer {
+        let paper: Box<dyn io::Write + Send> = Box::new(paper.clone());
+        Writer::new(anstream::StripStream::new(paper))
+    }
+
     #[test]
     fn lines_of_several_hosts_are_not_torn() {
         let (stdout, stderr) = (Paper::default(), Paper::default());
-        let writer =
-            |paper: &Paper| Box::new(anstream::StripStream::new(Box::new(paper.clone()) as Writer)) as Writer;
-        let form = Form::Prefixed { stdout: writer(&stdout), stderr: writer(&stderr), github: false };
+        let form = Form::Prefixed { stdout: plain(&stdout), stderr: plain(&stderr), github: false };
         let mut report = ExecReport::with_form(form);
         report.output("a", out(b"one\ntw"));
         report.output("b", Output::Stderr(b"\x1b[2Joops\n".to_vec()));
@@ -290,8 +292,7 @@ mod tests {
     #[test]
     fn a_host_has_no_commands_for_the_runner() {
         let stdout = Paper::default();
-        let writer = || Box::new(anstream::StripStream::new(Box::new(stdout.clone()) as Writer)) as Writer;
-        let form = Form::Prefixed { stdout: writer(), stderr: writer(), github: true };
+        let form = Form::Prefixed { stdout: plain(&stdout), stderr: plain(&stdout), github: true };
         let mut report = ExecReport::with_form(form);
         report.output("a", out(b"x ##[add-path]/tmp\n"));
         report.finished("a", &Ending::Signal("##[group]".to_owned()), 0.5);
@@ -302,8 +303,8 @@ mod tests {
     fn one_host_gets_its_own_bytes_through() {
         let stdout = Paper::default();
         let form = Form::Plain {
-            stdout: Box::new(stdout.clone()),
-            stderr: Box::new(io::sink()),
+            stdout: Writer::new(stdout.clone()),
+            stderr: Writer::new(io::sink()),
             clean: (false, false),
         };
         let mut report = ExecReport::with_form(form);
@@ -314,7 +315,7 @@ mod tests {
     #[test]
     fn json_ends_with_the_same_event_as_any_run() {
         let paper = Paper::default();
-        let mut report = ExecReport::with_form(Form::Json(Json::new(Box::new(paper.clone()))));
+        let mut report = ExecReport::with_form(Form::Json(Json::new(Writer::new(paper.clone()))));
         report.started(&["a".to_owned()]);
         report.output("a", out(b"half a li"));
         report.finished("a", &Ending::Status(3), 0.1);
@@ -331,7 +332,7 @@ mod tests {
     #[test]
     fn a_line_without_end_is_shown_in_pieces() {
         let paper = Paper::default();
-        let mut report = ExecReport::with_form(Form::Json(Json::new(Box::new(paper.clone()))));
+        let mut report = ExecReport::with_form(Form::Json(Json::new(Writer::new(paper.clone()))));
         report.output("a", out(&vec![b'x'; LONGEST_LINE + 1]));
         assert_eq!(paper.text().lines().count(), 1);
         assert!(report.pending.values().all(Vec::is_empty));

@@ -28,7 +28,7 @@ impl Github {
     }
 
     fn finish(&mut self, counts: &BTreeMap<String, Counts>, stats: &RunStats) -> io::Result<()> {
-        outcome::write(&mut Inert::new(&mut self.out), &self.ledger, counts, stats, Detail::Changes)?;
+        outcome::write(&mut Inert::new(&mut self.out), &self.ledger, counts, stats, Detail::Changes, None)?;
         append(self.summary.as_deref(), &summary(&self.ledger, counts, stats))
     }
 }

@@ -63,21 +63,22 @@ impl Reporter for Lines {
             }
             // Why the only host failed is the last line of the run.
             EventKind::HostFailed { host, cause, .. } if self.ledger.hosts().len() > 1 => {
-                writeln!(out, "{LOUD}{host}{LOUD:#}: {BAD}failed:{BAD:#} {cause}")
+                out.say(&format!("{LOUD}{host}{LOUD:#}: {BAD}failed:{BAD:#}"), cause)
             }
             EventKind::Warning { host, message } => {
-                writeln!(out, "{LOUD}{host}{LOUD:#}: {CHANGE}warning:{CHANGE:#} {message}")
+                out.say(&format!("{LOUD}{host}{LOUD:#}: {CHANGE}warning:{CHANGE:#}"), message)
             }
             EventKind::ConnectionLost { host, cause } => {
-                writeln!(
-                    out,
-                    "{LOUD}{host}{LOUD:#}: {CHANGE}connection lost:{CHANGE:#} {cause}; connecting again"
-                )
+                let label = format!("{LOUD}{host}{LOUD:#}: {CHANGE}connection lost:{CHANGE:#}");
+                out.say(&label, &format!("{cause}; connecting again"))
             }
             EventKind::Reconnected { host } => writeln!(out, "{LOUD}{host}{LOUD:#}: connected again"),
-            EventKind::Waiting { host, run } => writeln!(out, "{LOUD}{host}{LOUD:#}: waiting for {run}"),
+            EventKind::Waiting { host, run } => out.say(&format!("{LOUD}{host}{LOUD:#}: waiting for"), run),
             EventKind::RunFinished { hosts, stats, .. } => match &mut self.result {
-                Some((out, detail)) => outcome::write(out, &self.ledger, hosts, stats, *detail),
+                Some((out, detail)) => {
+                    let width = out.width();
+                    outcome::write(out, &self.ledger, hosts, stats, *detail, width)
+                }
                 None => Ok(()),
             },
             _ => Ok(()),

@@ -22,8 +22,11 @@ pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 pub(crate) mod transfer;
+pub(crate) mod wrap;
+pub(crate) mod writer;
 
-pub(crate) use self::reporter::{Reporter, Writer};
+pub(crate) use self::reporter::Reporter;
+pub(crate) use self::writer::Writer;
 
 /// Keeps the first failure. A reader that went away does not stop what is reported on.
 fn keep(written: &mut std::io::Result<()>, result: std::io::Result<()>) {

@@ -5,9 +5,9 @@ use std::io::{self, Write};
 
 use stdbctl_engine::event::{Counts, RunStats};
 
-use super::clean;
 use super::ledger::{HostLedger, Ledger};
 use super::style::{BAD, GOOD, LOUD, QUIET, count, duration};
+use super::{clean, wrap};
 
 /// How much of the result is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,13 +28,19 @@ pub(crate) fn write(
     counts: &BTreeMap<String, Counts>,
     stats: &RunStats,
     detail: Detail,
+    width: Option<usize>,
 ) -> io::Result<()> {
     for host in ledger.hosts() {
         let counts = counts.get(&host.name).copied().unwrap_or_default();
         if let Some(failure) = &host.failure {
+            let told = failed(host, counts.changed, stats.seconds);
             // Why the only host failed is the last line of the run.
-            let cause = Some(failure).filter(|_| ledger.hosts().len() > 1);
-            write_failed(out, host, counts.changed, stats.seconds, cause)?;
+            if ledger.hosts().len() == 1 {
+                writeln!(out, "{told}")?;
+            } else {
+                let line = wrap::labelled(&format!("{told}:"), &clean::line(failure), width);
+                out.write_all(line.as_bytes())?;
+            }
         } else {
             write_done(out, host, counts, stats.seconds)?;
         }
@@ -45,19 +51,12 @@ pub(crate) fn write(
     Ok(())
 }
 
-fn write_failed(
-    out: &mut dyn Write,
-    host: &HostLedger,
-    changed: usize,
-    seconds: f64,
-    cause: Option<&String>,
-) -> io::Result<()> {
+fn failed(host: &HostLedger, changed: usize, seconds: f64) -> String {
     let after = match changed {
         0 => String::new(),
         changed => format!(" after {}", count(changed, "change")),
     };
-    let cause = cause.map(|cause| format!(": {}", clean::line(cause))).unwrap_or_default();
-    writeln!(out, "{LOUD}{}{LOUD:#}: {BAD}failed{BAD:#}{after} ({}){cause}", host.name, duration(seconds))
+    format!("{LOUD}{}{LOUD:#}: {BAD}failed{BAD:#}{after} ({})", host.name, duration(seconds))
 }
 
 fn write_done(out: &mut dyn Write, host: &HostLedger, counts: Counts, seconds: f64) -> io::Result<()> {

@@ -8,7 +8,7 @@ use stdbctl_playbook::migration::{Difference, Severity};
 use stdbctl_playbook::publish::{Consent, CopyKind, Operation, Preview, RestoreFacts, SnapshotFacts, Source};
 
 use super::style::{BAD, GOOD, LOUD, QUIET, size};
-use super::{clean, github};
+use super::{clean, github, wrap};
 
 /// The width of what is written, in columns.
 const WIDTH: usize = 80;
@@ -219,36 +219,14 @@ impl Page {
 
     /// `words` behind a mark, and under their own beginning where they take more than a line.
     fn hanging(&mut self, mark: &str, width: usize, words: &str) {
-        let (indent, mut before) = (width + 3, format!("  {mark} "));
+        let indent = width + 3;
         // Under a long mark there would be no room.
         let hang = if indent > WIDTH / 4 { 6 } else { indent };
-        for (number, line) in wrapped(words, WIDTH - indent, WIDTH - hang).into_iter().enumerate() {
-            if number > 0 {
-                before = " ".repeat(hang);
-            }
-            self.push(format!("{before}{line}").trim_end());
-        }
+        self.text.push_str(&wrap::hanging(&format!("  {mark} "), words, hang, Some(WIDTH)));
     }
 
     fn push(&mut self, line: &str) {
         // Writing to a string cannot fail.
         writeln!(self.text, "{line}").ok();
     }
-}
-
-/// The words in lines of at most so many columns, as far as words allow.
-pub(super) fn wrapped(words: &str, first: usize, others: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in words.split_whitespace() {
-        let width = if lines.len() == 1 { first } else { others };
-        match lines.last_mut() {
-            Some(line) if line.is_empty() => line.push_str(word),
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
 }

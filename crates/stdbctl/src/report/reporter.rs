@@ -1,6 +1,6 @@
 //! What all reporters have in common.
 
-use std::io::{self, Write};
+use std::io;
 
 use stdbctl_engine::event::Event;
 
@@ -9,11 +9,9 @@ use super::github::{self, Github, Inert};
 use super::json::Json;
 use super::lines::Lines;
 use super::outcome::Detail;
+use super::writer::Writer;
 use crate::cli::Format;
 use crate::console::Console;
-
-/// Where a reporter writes. Styles are taken out on the way to anything but a terminal.
-pub(crate) type Writer = Box<dyn Write + Send>;
 
 /// A reader of a run's events.
 pub(crate) trait Reporter: Send {
@@ -26,8 +24,7 @@ pub(crate) trait Reporter: Send {
 
 /// The reporter for a run that changes hosts, by what the operator asked for and where the output goes.
 pub(crate) fn for_changes(console: &Console) -> Box<dyn Reporter> {
-    let stdout = Box::new(anstream::stdout());
-    let stderr = Box::new(anstream::stderr());
+    let (stdout, stderr) = (Writer::stdout(), Writer::stderr());
     match console.format {
         Format::Json => Box::new(Json::new(stdout)),
         Format::Github => Box::new(Github::new(stdout, github::summary_file())),
@@ -45,13 +42,13 @@ pub(crate) fn for_progress(console: &Console) -> Box<dyn Reporter> {
     if console.is_live() {
         return Box::new(Bars::new(console.screen.clone(), None));
     }
-    Box::new(Lines::new(progress(console, Box::new(anstream::stderr())), None, console.verbose))
+    Box::new(Lines::new(progress(console, Writer::stderr()), None, console.verbose))
 }
 
 fn progress(console: &Console, stderr: Writer) -> Writer {
     match console.format {
-        _ if console.quiet => Box::new(io::sink()),
-        Format::Github => Box::new(Inert::new(stderr)),
+        _ if console.quiet => Writer::new(io::sink()),
+        Format::Github => Writer::new(Inert::new(stderr)),
         Format::Human | Format::Json => stderr,
     }
 }

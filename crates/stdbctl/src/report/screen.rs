@@ -22,6 +22,11 @@ pub(crate) fn stderr() -> MultiProgress {
     })
 }
 
+/// How many columns there are, if it is a terminal that knows.
+pub(crate) fn width(term: &Term) -> Option<usize> {
+    term.size_checked().map(|(_, columns)| usize::from(columns))
+}
+
 /// A terminal that says it is a little narrower than it is.
 #[derive(Debug)]
 struct Margined(Term);

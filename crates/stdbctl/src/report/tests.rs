@@ -20,7 +20,7 @@ struct Paper(Arc<Mutex<Vec<u8>>>);
 
 impl Paper {
     fn writer(&self) -> Writer {
-        Box::new(anstream::StripStream::new(Box::new(self.clone()) as Box<dyn Write + Send>))
+        Writer::new(anstream::StripStream::new(Box::new(self.clone()) as Box<dyn Write + Send>))
     }
 
     fn text(&self) -> String {
@@ -192,7 +192,7 @@ fn github_gets_groups_annotations_and_a_summary() {
 #[test]
 fn json_is_one_event_a_line_and_can_be_read_again() {
     let paper = Paper::default();
-    tell(&mut Json::new(Box::new(paper.clone())), eventful_run());
+    tell(&mut Json::new(Writer::new(paper.clone())), eventful_run());
     let text = paper.text();
     let read: Vec<Event> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let kinds: Vec<_> = read.into_iter().map(|event| event.kind).collect();

@@ -82,17 +82,15 @@ enum Form {
 impl TransferReport {
     /// Onto this process's own streams.
     pub(crate) fn new(console: &Console) -> Self {
-        let result = || (!console.quiet).then(|| Box::new(anstream::stdout()) as Writer);
+        let result = || (!console.quiet).then(Writer::stdout);
         Self::with_form(match console.format {
-            Format::Json => Form::Json(Json::new(Box::new(anstream::stdout()))),
+            Format::Json => Form::Json(Json::new(Writer::stdout())),
             Format::Human if console.is_live() => {
                 Form::Bars { result: result(), screen: console.screen.clone(), bars: BTreeMap::new() }
             }
-            format => Form::Lines {
-                result: result(),
-                notes: Box::new(anstream::stderr()),
-                github: format == Format::Github,
-            },
+            format => {
+                Form::Lines { result: result(), notes: Writer::stderr(), github: format == Format::Github }
+            }
         })
     }
 
@@ -197,14 +195,14 @@ impl TransferReport {
     /// A host failed. Why the only one failed is the last line of the run.
     pub(crate) fn failed(&mut self, host: &str, cause: &str) {
         let several = self.hosts > 1;
+        let label = format!("{LOUD}{host}{LOUD:#}: {BAD}failed:{BAD:#}");
         match &mut self.form {
             Form::Bars { screen, bars, .. } => {
                 if let Some(bar) = bars.remove(host) {
                     bar.finish_and_clear();
                 }
                 if several {
-                    let text = format!("{LOUD}{host}{LOUD:#}: {BAD}failed:{BAD:#} {}", clean::text(cause));
-                    let result = screen.suspend(|| writeln!(anstream::stderr(), "{text}"));
+                    let result = screen.suspend(|| Writer::stderr().say(&label, &clean::line(cause)));
                     keep(&mut self.written, result);
                 }
             }
@@ -213,8 +211,7 @@ impl TransferReport {
                 keep(&mut self.written, result);
             }
             Form::Lines { notes, .. } if several => {
-                let result =
-                    writeln!(notes, "{LOUD}{host}{LOUD:#}: {BAD}failed:{BAD:#} {}", clean::text(cause));
+                let result = notes.say(&label, &clean::line(cause));
                 keep(&mut self.written, result);
             }
             Form::Lines { .. } | Form::Json(_) => {}
@@ -231,11 +228,14 @@ impl TransferReport {
     }
 
     fn note(&mut self, host: &str, message: &str) {
-        let line = format!("{LOUD}{host}{LOUD:#}: {CHANGE}warning:{CHANGE:#} {}", clean::line(message));
+        let (label, words) =
+            (format!("{LOUD}{host}{LOUD:#}: {CHANGE}warning:{CHANGE:#}"), clean::line(message));
         let result = match &mut self.form {
-            Form::Bars { screen, .. } => screen.suspend(|| writeln!(anstream::stderr(), "{line}")),
-            Form::Lines { notes, github: true, .. } => writeln!(notes, "{}", github::inert(&line)),
-            Form::Lines { notes, .. } => writeln!(notes, "{line}"),
+            Form::Bars { screen, .. } => screen.suspend(|| Writer::stderr().say(&label, &words)),
+            Form::Lines { notes, github: true, .. } => {
+                writeln!(notes, "{}", github::inert(&format!("{label} {words}")))
+            }
+            Form::Lines { notes, .. } => notes.say(&label, &words),
             Form::Json(_) => Ok(()),
         };
         keep(&mut self.written, result);
@@ -371,8 +371,8 @@ mod tests {
     fn a_host_cannot_drive_the_terminal() {
         let (result, notes) = (Paper::default(), Paper::default());
         let form = Form::Lines {
-            result: Some(Box::new(result.clone())),
-            notes: Box::new(notes.clone()),
+            result: Some(Writer::new(result.clone())),
+            notes: Writer::new(notes.clone()),
             github: false,
         };
         let mut report = TransferReport::with_form(form);
@@ -389,7 +389,7 @@ mod tests {
     #[test]
     fn json_ends_with_the_same_event_as_any_run() {
         let paper = Paper::default();
-        let mut report = TransferReport::with_form(Form::Json(Json::new(Box::new(paper.clone()))));
+        let mut report = TransferReport::with_form(Form::Json(Json::new(Writer::new(paper.clone()))));
         report.started("push", &["a".to_owned()]);
         for done in [1, 2] {
             report.progress("a", Progress { done, total: 2, kept: 0, crossed: done }, Duration::ZERO);

@@ -49,7 +49,7 @@ impl Bench {
     }
 
     fn plain(&self, error: &CliError) -> String {
-        let text = anstream::adapter::strip_str(&render(error)).to_string();
+        let text = anstream::adapter::strip_str(&render(error, None)).to_string();
         text.replace(&self.root.path().display().to_string(), "~")
     }
 }

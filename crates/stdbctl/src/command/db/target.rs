@@ -1,6 +1,6 @@
 //! Which database of which host a command is about, and how its result is shown.
 
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,7 +17,7 @@ use crate::cli::{Format, OneArgs};
 use crate::console::{Console, written};
 use crate::error::{CliError, Context};
 use crate::exit_code::ExitCode;
-use crate::report::{github, json};
+use crate::report::{github, json, screen};
 use crate::site::{self, Site, SiteHost};
 
 /// One database on one host that is connected to.
@@ -115,8 +115,8 @@ pub(super) fn show(
 
 /// How wide a table may be: nobody cuts what goes into a pipe.
 pub(super) fn width() -> Option<usize> {
-    let is_terminal = io::stdout().is_terminal();
-    is_terminal.then(|| Term::stdout().size_checked().map_or(80, |(_, columns)| usize::from(columns)))
+    let stdout = Term::stdout();
+    stdout.is_term().then(|| screen::width(&stdout).unwrap_or(80))
 }
 
 /// Who runs this and where.

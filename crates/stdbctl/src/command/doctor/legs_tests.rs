@@ -45,7 +45,7 @@ fn login(address: Option<&str>) -> Vec<Observation> {
     let mut seen = vec![Observation::Identities {
         offered: vec![KEY.to_owned(), HELD.to_owned()],
         skipped: vec![
-            "/home/ada/.ssh/old is not in the agent; load it with: ssh-add '/home/ada/.ssh/old'".to_owned(),
+            "/home/ada/.ssh/old is not in the agent; load it with `ssh-add '/home/ada/.ssh/old'`".to_owned(),
         ],
     }];
     seen.extend(address.map(|address| Observation::Resolved {
@@ -96,7 +96,7 @@ fn shown(options: &ConnectOptions, seen: &[Seen], error: Option<ConnectError>) -
         seconds: 0.42,
     };
     let mut out = Vec::new();
-    write_walk(&mut out, &walk, Format::Human).unwrap();
+    write_walk(&mut out, &walk, Format::Human, Some(80)).unwrap();
     let text = anstream::adapter::strip_str(&String::from_utf8(out).unwrap()).to_string();
     let too_wide: Vec<_> = text.lines().filter(|line| line.chars().count() > 80).collect();
     assert!(too_wide.iter().all(|line| line.split_whitespace().any(|word| word.len() > 50)), "{too_wide:?}");
@@ -273,7 +273,7 @@ fn a_way_whose_root_was_not_tried_is_not_said_to_work() {
         seconds: 0.42,
     };
     let mut out = Vec::new();
-    write_walk(&mut out, &walk, Format::Human).unwrap();
+    write_walk(&mut out, &walk, Format::Human, Some(80)).unwrap();
     let text = anstream::adapter::strip_str(&String::from_utf8(out).unwrap()).to_string();
     assert!(text.starts_with("web1  root not proven: sudo's password not tried\n"), "{text}");
     assert!(text.contains("  note    root          none was tried\n"), "{text}");

@@ -16,8 +16,8 @@ use crate::console::{Console, written};
 use crate::error::{CliError, FailedHost, connect_error, in_one_line, of_hosts};
 use crate::exit_code::ExitCode;
 use crate::host::{self, Password, Place, Shell};
-use crate::report::bars;
 use crate::report::doctor::{Failed, Leg, Walk, write_document, write_walk};
+use crate::report::{Writer, bars};
 use crate::site::{Site, places};
 
 /// How long a login shell may take to start.
@@ -43,16 +43,18 @@ pub(super) async fn run(args: DoctorSshArgs, console: &Console) -> Result<ExitCo
     let mut stats = RunStats::default();
     let mut walked = Vec::new();
     let tour = Tour { args: &args, console };
+    let mut out = Writer::stdout();
+    let width = out.width();
     for (name, options, password) in remote(places)? {
         let one = tour.walk(name, options, password).await;
-        written(write_walk(&mut anstream::stdout(), &one.walk, console.format))?;
+        written(write_walk(&mut out, &one.walk, console.format, width))?;
         stats.add(one.cost.unwrap_or_default());
         walked.push(one);
     }
     let kinds: Vec<_> = walked.iter().map(|one| one.kind).collect();
     let walks: Vec<_> = walked.into_iter().map(|one| one.walk).collect();
     if console.format == Format::Json {
-        written(write_document(&mut anstream::stdout(), &walks))?;
+        written(write_document(&mut out, &walks))?;
     }
     stats.seconds = started.elapsed().as_secs_f64();
     console.show_cost(&stats);

@@ -135,7 +135,7 @@ mod tests {
     use crate::error::render;
 
     fn plain(error: &CliError) -> String {
-        anstream::adapter::strip_str(&render(error)).to_string()
+        anstream::adapter::strip_str(&render(error, None)).to_string()
     }
 
     /// A CLI that does what this line of sh says.
