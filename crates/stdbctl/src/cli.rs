@@ -295,9 +295,14 @@ mod tests {
         let mut command = Cli::command().term_width(80);
         command.build();
         insta::assert_snapshot!("help_stdbctl", command.render_long_help());
-        for verb in command.get_subcommands_mut() {
-            let name = format!("help_{}", verb.get_name());
-            insta::assert_snapshot!(name, verb.clone().term_width(80).render_long_help());
+        help_of_verbs(&command, "help");
+    }
+
+    fn help_of_verbs(command: &clap::Command, name: &str) {
+        for verb in command.get_subcommands() {
+            let name = format!("{name}_{}", verb.get_name());
+            insta::assert_snapshot!(name.as_str(), verb.clone().term_width(80).render_long_help());
+            help_of_verbs(verb, &name);
         }
     }
 

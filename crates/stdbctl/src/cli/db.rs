@@ -137,22 +137,3 @@ pub(crate) struct DbPruneArgs {
     #[command(flatten)]
     pub(crate) ssh: SshArgs,
 }
-
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory as _;
-
-    use crate::cli::Cli;
-
-    /// The whole interface, so that every change to it is seen in review.
-    #[test]
-    fn help_is_what_it_was() {
-        let mut command = Cli::command().term_width(80);
-        command.build();
-        let db = command.find_subcommand_mut("db").unwrap();
-        for verb in db.get_subcommands_mut() {
-            let name = format!("help_db_{}", verb.get_name());
-            insta::assert_snapshot!(name, verb.clone().term_width(80).render_long_help());
-        }
-    }
-}

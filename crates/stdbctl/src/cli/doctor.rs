@@ -33,21 +33,3 @@ pub(crate) struct DoctorSshArgs {
     #[arg(long, value_name = "NAME=ADDRESS", help_heading = "SSH")]
     pub(crate) resolve: Vec<Resolve>,
 }
-
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory as _;
-
-    use crate::cli::Cli;
-
-    #[test]
-    fn help_is_what_it_was() {
-        let mut command = Cli::command().term_width(80);
-        command.build();
-        let doctor = command.find_subcommand("doctor").unwrap();
-        for verb in doctor.get_subcommands() {
-            let name = format!("help_doctor_{}", verb.get_name());
-            insta::assert_snapshot!(name, verb.clone().term_width(80).render_long_help());
-        }
-    }
-}
