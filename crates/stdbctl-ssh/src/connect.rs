@@ -333,7 +333,7 @@ async fn log_in(
     line.counter.end_login();
     let stats = line.counter.stats();
     tracing::debug!(place, user, ?stats, "logged in");
-    options.observer.tell(|| Observation::LoggedIn { user: user.to_owned(), stats });
+    options.observer.tell(|| Observation::LoggedIn { stats });
     Ok(line)
 }
 

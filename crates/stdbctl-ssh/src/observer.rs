@@ -81,8 +81,6 @@ pub enum Observation {
     },
     /// The server lets the user in.
     LoggedIn {
-        /// Who that is.
-        user: String,
         /// What has crossed the network until now, hosts on the way left out.
         stats: Stats,
     },
@@ -90,7 +88,7 @@ pub enum Observation {
     TurnedAway {
         /// What it looked like.
         why: String,
-        /// When.
+        /// How long nothing is done before that.
         pause: Duration,
     },
 }

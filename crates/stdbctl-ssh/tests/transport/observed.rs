@@ -84,7 +84,7 @@ async fn a_login_is_seen_from_the_name_to_the_end() {
     };
     assert_eq!((identity, methods.as_slice()), (&offered[0], &["publickey".to_owned()][..]));
     assert_eq!(taken, &Observation::Answered { identity: offered[1].clone(), answer: Answer::Taken });
-    let Observation::LoggedIn { stats, .. } = logged_in else { panic!("{logged_in:?}") };
+    let Observation::LoggedIn { stats } = logged_in else { panic!("{logged_in:?}") };
     assert_eq!(*stats, session.stats());
 }
 

@@ -68,10 +68,7 @@ fn login(address: Option<&str>) -> Vec<Observation> {
         agreed("mlkem768x25519-sha256", true),
         answer(KEY, refused),
         answer(HELD, Answer::Taken),
-        Observation::LoggedIn {
-            user: "deploy".to_owned(),
-            stats: Stats { round_trips: 7, ..Stats::default() },
-        },
+        Observation::LoggedIn { stats: Stats { round_trips: 7, ..Stats::default() } },
     ]);
     seen
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use stdbctl_engine::event::RunStats;
 use stdbctl_engine::failure::Failure;
 use stdbctl_engine::host::{HostError, Stats};
-use stdbctl_ssh::{ConnectOptions, Hops, Observer, Route, Session, UnknownKey};
+use stdbctl_ssh::{ConnectOptions, Hops, Observation, Observer, Route, Session, UnknownKey};
 
 use super::legs;
 use super::session::{self, Trouble};
@@ -155,23 +155,37 @@ struct Found {
     cost: Option<Stats>,
 }
 
+/// When the present step began.
+struct Clock(Instant);
+
+impl Clock {
+    /// How long the step took that ends with this. A pause after it is no part of the next one.
+    fn lap(&mut self, what: &Observation, now: Instant) -> Duration {
+        let took = now.saturating_duration_since(self.0);
+        self.0 = match what {
+            Observation::TurnedAway { pause, .. } => now + *pause,
+            _ => now,
+        };
+        took
+    }
+}
+
 /// Looks on at every leg. Each host is walked to for itself: none goes through a connection that is there already,
 /// and nothing is recorded but a host key that a person or the flag has accepted.
 fn observe(options: &mut ConnectOptions, accept_new: bool) -> Arc<Mutex<Vec<Seen>>> {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let hops = Hops::default();
-    let before = Arc::new(Mutex::new(Instant::now()));
+    let clock = Arc::new(Mutex::new(Clock(Instant::now())));
     let (mut leg, mut distance) = (Some(options), 0);
     while let Some(options) = leg {
-        let (list, before) = (Arc::clone(&seen), Arc::clone(&before));
+        let (list, clock) = (Arc::clone(&seen), Arc::clone(&clock));
         options.hops = hops.clone();
         (options.recording.follow_changes, options.learns_key) = (false, false);
         if matches!(options.unknown_key, UnknownKey::AcceptNew) && !accept_new {
             options.unknown_key = UnknownKey::Refuse;
         }
         options.observer = Observer::new(move |what| {
-            let mut before = before.lock().unwrap_or_else(PoisonError::into_inner);
-            let took = std::mem::replace(&mut *before, Instant::now()).elapsed();
+            let took = clock.lock().unwrap_or_else(PoisonError::into_inner).lap(&what, Instant::now());
             list.lock().unwrap_or_else(PoisonError::into_inner).push(Seen { distance, took, what });
         });
         distance += 1;
@@ -205,6 +219,24 @@ mod tests {
                 assert_eq!(matches!(leg.unknown_key, UnknownKey::AcceptNew), accept_new);
             }
         }
+    }
+
+    #[test]
+    fn a_pause_before_another_try_is_no_part_of_a_step() {
+        let start = Instant::now();
+        let mut clock = Clock(start);
+        let mut lap = |what: Observation, milliseconds| {
+            clock.lap(&what, start + Duration::from_millis(milliseconds)).as_millis()
+        };
+        let connected = || Observation::Connected { address: None };
+        let (why, pause) = ("too busy".to_owned(), Duration::from_millis(200));
+        let took = [
+            lap(connected(), 10),
+            lap(Observation::TurnedAway { why, pause }, 15),
+            lap(connected(), 215 + 12),
+            lap(Observation::Identified { words: "SSH-2.0-x".to_owned() }, 230),
+        ];
+        assert_eq!(took, [10, 5, 12, 3]);
     }
 
     #[test]

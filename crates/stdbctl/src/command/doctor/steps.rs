@@ -8,7 +8,7 @@ use super::view::View;
 use super::wording::{agreed, judged, keys, login, milliseconds, trusted};
 use crate::error::in_one_line;
 use crate::report::doctor::{Leg, Outcome, Step};
-use crate::report::style::count;
+use crate::report::style::{count, duration};
 
 const KEYS: &str = "keys";
 pub(super) const ADDRESS: &str = "address";
@@ -113,9 +113,11 @@ fn looked_up(view: &View<'_>, _: &Leg, name: &'static str) -> Option<Step> {
 fn connected(view: &View<'_>, _: &Leg, name: &'static str) -> Option<Step> {
     let (told, took) = view.connected()?;
     let mut step = timed(name, vec![format!("{told}{}", milliseconds(took))], took);
-    if let Some(why) = view.turned_away.last() {
+    if let Some((why, _)) = view.turned_away.last() {
+        let pauses: Duration = view.turned_away.iter().map(|(_, pause)| *pause).sum();
+        let (times, waited) = (count(view.turned_away.len(), "time"), duration(pauses.as_secs_f64()));
         step.result = Outcome::Note;
-        step.details.push(format!("turned away {}: {why}", count(view.turned_away.len(), "time")));
+        step.details.push(format!("turned away {times}, tried again after {waited}: {why}"));
     }
     Some(step)
 }

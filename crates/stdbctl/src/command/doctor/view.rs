@@ -11,7 +11,7 @@ use crate::report::doctor::{Algorithms, Answered, HostKey, Verdict};
 pub(super) struct Seen {
     /// How many legs lie behind this one.
     pub(super) distance: usize,
-    /// Since whatever was seen before it, on any leg.
+    /// Since whatever was seen before it, on any leg; pauses between two tries left out.
     pub(super) took: Duration,
     pub(super) what: Observation,
 }
@@ -20,8 +20,8 @@ pub(super) struct Seen {
 pub(super) struct View<'v> {
     pub(super) options: &'v ConnectOptions,
     pub(super) seen: Vec<&'v Seen>,
-    /// How often the server was too busy, and what it looked like.
-    pub(super) turned_away: Vec<&'v str>,
+    /// How often the server was too busy, what it looked like, and how long nothing was done then.
+    pub(super) turned_away: Vec<(&'v str, Duration)>,
     /// Why it ended here.
     pub(super) error: Option<&'v ConnectError>,
 }
@@ -35,8 +35,8 @@ impl<'v> View<'v> {
     ) -> Self {
         let (mut seen, mut turned_away) = (Vec::new(), Vec::new());
         for one in all.iter().filter(|seen| seen.distance == distance) {
-            if let Observation::TurnedAway { why, .. } = &one.what {
-                turned_away.push(why.as_str());
+            if let Observation::TurnedAway { why, pause } = &one.what {
+                turned_away.push((why.as_str(), *pause));
                 // What comes is a new beginning; the keys are the same.
                 seen.retain(|seen: &&Seen| matches!(seen.what, Observation::Identities { .. }));
             } else {
@@ -63,7 +63,7 @@ impl<'v> View<'v> {
     /// What the login has cost.
     pub(super) fn logged_in(&self) -> Option<Stats> {
         let found = self.find(|what| match what {
-            Observation::LoggedIn { stats, .. } => Some(*stats),
+            Observation::LoggedIn { stats } => Some(*stats),
             _ => None,
         });
         found.map(|(stats, _)| stats)
