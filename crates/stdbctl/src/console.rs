@@ -98,7 +98,9 @@ pub(crate) fn show_usage(error: &clap::Error) -> ExitCode {
         drop(error.print());
         return ExitCode::Done;
     }
-    drop(anstream::stderr().write_all(error::render_usage(error).as_bytes()));
+    let mut stderr = Writer::stderr();
+    let text = error::render_usage(error, stderr.width());
+    drop(stderr.write_all(text.as_bytes()));
     ExitCode::Usage
 }
 

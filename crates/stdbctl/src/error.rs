@@ -94,18 +94,21 @@ pub(crate) fn render(error: &CliError, width: Option<usize>) -> String {
         text.push('\n');
     }
     let label = format!("{GOOD}try:{GOOD:#}");
-    let hints = error.hints.iter().map(|hint| wrap::labelled(&label, &clean::line(hint), width));
-    text.extend(hints);
+    let hints = error.hints.iter().map(|hint| clean::line(clean::without_number(hint)));
+    text.extend(hints.map(|hint| wrap::labelled(&label, &hint, width)));
     let firsts: Vec<_> = chain.iter().map(|cause| cause.lines().next().unwrap_or_default()).collect();
     text + &wrap::labelled(&format!("{BAD}error:{BAD:#}"), &firsts.join(": "), width)
 }
 
 /// clap's error, in the order of all others: what is wrong comes last.
-pub(crate) fn render_usage(error: &clap::Error) -> String {
+pub(crate) fn render_usage(error: &clap::Error, width: Option<usize>) -> String {
     let text = error.render().ansi().to_string();
     match text.trim_end().split_once("\n\n") {
         Some((cause, rest)) if error.kind() != DisplayHelpOnMissingArgumentOrSubcommand => {
-            format!("{rest}\n\n{cause}\n")
+            // What is missing stands below, a line each.
+            let (what, which) = cause.split_at(cause.find('\n').unwrap_or(cause.len()));
+            let what = wrap::hanging("", what, "error: ".len(), width);
+            format!("{rest}\n\n{}{which}\n", what.trim_end())
         }
         _ => text,
     }
@@ -233,10 +236,11 @@ mod tests {
 
     #[test]
     fn so_it_is_of_wrong_usage() {
-        let usage = |line: &[&str]| {
+        let at = |width: Option<usize>, line: &[&str]| {
             let error = crate::cli::Cli::command().try_get_matches_from(line).unwrap_err();
-            anstream::adapter::strip_str(&render_usage(&error)).to_string()
+            anstream::adapter::strip_str(&render_usage(&error, width)).to_string()
         };
+        let usage = |line: &[&str]| at(None, line);
         insta::assert_snapshot!(usage(&["stdbctl", "plan", "--hots", "a"]), @r"
           tip: a similar argument exists: '--host'
 
@@ -251,6 +255,16 @@ mod tests {
             refused.ends_with("\nerror: invalid value '0' for '--timeout <SECONDS>': 0 is not in 1..=3600\n")
         );
         assert!(usage(&["stdbctl"]).starts_with("Self-host SpacetimeDB"));
+        let refused = at(Some(80), &["stdbctl", "publish", "--name", "Big_Name"]);
+        assert!(
+            refused.ends_with(
+                "\nerror: invalid value 'Big_Name' for '--name <NAME>': a database's name is made\n       \
+             of lower-case letters, digits, and single hyphens between them\n"
+            ),
+            "{refused}"
+        );
+        let missing = at(Some(80), &["stdbctl", "push", "a"]);
+        assert!(missing.ends_with("were not provided:\n  <REMOTE>\n"), "{missing}");
     }
 
     #[test]
