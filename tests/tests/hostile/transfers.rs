@@ -1,11 +1,16 @@
 //! Hosts that answer a push or a pull.
 
+use std::fs;
 use std::io;
-use std::time::Duration;
+use std::os::unix::fs::MetadataExt as _;
+use std::process::{Command as Program, Stdio};
+use std::time::{Duration, Instant};
 
-use stdbctl_tests::rogue::{Command, Visit};
+use stdbctl_tests::deadline::{finish, wait_for};
+use stdbctl_tests::operator::Operator;
+use stdbctl_tests::rogue::{Command, Rogue, Visit};
 
-use super::meeting::{Behaviour, ESCAPES, MEGABYTE, for_ever, meet};
+use super::meeting::{Behaviour, ESCAPES, MEGABYTE, assert_plain, for_ever, meet, reach, words};
 
 /// Lets the script of a transfer begin, and goes on with this, for ever or once.
 fn begin_transfer(visit: &mut Visit) -> io::Result<Command> {
@@ -63,4 +68,44 @@ fn transfers_answered_without_end() {
     for noise in noise {
         meet(noise, &["pull"], &["/a", "back"]).failed(1, &["answer could not be read"]);
     }
+}
+
+/// Gives a part of a big file, and then nothing more, with the connection as good as ever.
+fn fall_silent(visit: &mut Visit) -> io::Result<()> {
+    let command = begin_transfer(visit)?;
+    visit.write(&command, b"file 644 4000000 x\n")?;
+    visit.exit(&command, 0)?;
+    let command = visit.next_script()?;
+    visit.write(&command, format!("\n{} gzip\nplain\n", command.nonce()).as_bytes())?;
+    visit.write(&command, &vec![7; 1 << 20])
+}
+
+/// How much of a file of which only a part has come is on the disk.
+fn arrived(operator: &Operator) -> Option<u64> {
+    let mut paths = fs::read_dir(operator.home()).unwrap().map(|entry| entry.unwrap().path());
+    let part = paths.find(|path| path.extension().is_some_and(|extension| extension == "part"));
+    part.map(|path| fs::metadata(path).unwrap().blocks() * 512)
+}
+
+#[test]
+fn a_transfer_that_stands_still_ends_with_control_c() {
+    let rogue = Rogue::start(fall_silent);
+    let operator = Operator::new();
+    let arguments = words(&["pull"], &reach(&operator, &rogue), &["/a", "back"]);
+    let mut command = operator.command(&arguments);
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let patience = Duration::from_secs(60);
+    wait_for("a part of it has come", patience, || arrived(&operator).filter(|&bytes| bytes >= MEGABYTE));
+    let pressed = Instant::now();
+    let mut interrupt = Program::new("kill");
+    assert!(finish(interrupt.args(["-INT", &child.id().to_string()]), patience).status.success());
+    let status = wait_for("it ends", patience, || child.try_wait().unwrap());
+    let took = pressed.elapsed();
+    let said = io::read_to_string(child.stderr.take().unwrap()).unwrap();
+    assert_eq!(status.code(), Some(130), "{said}");
+    assert!(took < Duration::from_secs(5), "{took:?}\n{said}");
+    assert!(said.contains("what has arrived is not sent again"), "{said}");
+    assert_plain(&said);
+    assert!(arrived(&operator) >= Some(MEGABYTE) && !operator.home().join("back").exists());
 }
