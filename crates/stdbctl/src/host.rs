@@ -1,8 +1,6 @@
 //! Hosts as the engine and `exec` want them, over SSH or on this machine.
 
 use std::net::IpAddr;
-use std::os::unix::process::ExitStatusExt as _;
-use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,11 +8,10 @@ use stdbctl_engine::host::{BoxFuture, Ending, Host, HostError, Output, Stats, St
 use stdbctl_engine::local::LocalHost;
 use stdbctl_engine::root::{Input, Login, Root, SudoPassword};
 use stdbctl_ssh::{Chunk, CommandError, ConnectError, ConnectOptions, Session, quote};
-use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::process::{Child, Command};
+use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 
-use crate::stdin;
+use crate::{local_command, stdin};
 
 /// How many pieces of output may wait to be read.
 pub(crate) const PIECES: usize = 16;
@@ -65,7 +62,7 @@ impl Place {
         output: mpsc::Sender<Output>,
     ) -> Result<(Ending, Stats), HostError> {
         match self {
-            Self::Local(_) => Ok((exec_local(command, output).await?, Stats::default())),
+            Self::Local(_) => Ok((local_command::exec(command, output).await?, Stats::default())),
             Self::Remote(options, _) => {
                 let session = open(*options).await?;
                 let line = shell_line(command)?;
@@ -307,66 +304,11 @@ fn shell_line(command: &[String]) -> Result<String, HostError> {
     }
 }
 
-async fn exec_local(command: &[String], output: mpsc::Sender<Output>) -> Result<Ending, HostError> {
-    let mut child = match command {
-        [line] => spawn(Command::new("sh").arg("-c").arg(line)),
-        [program, arguments @ ..] => spawn(Command::new(program).args(arguments)),
-        [] => return Err(HostError::new("there is no command")),
-    }
-    .map_err(not_run)?;
-    let stdout = pump(child.stdout.take(), &output, Output::Stdout);
-    let stderr = pump(child.stderr.take(), &output, Output::Stderr);
-    let (status, (), ()) = tokio::join!(child.wait(), stdout, stderr);
-    let status = status.map_err(not_run)?;
-    Ok(match (status.code(), status.signal()) {
-        (Some(code), _) => Ending::Status(u32::try_from(code).unwrap_or(u32::MAX)),
-        (None, signal) => Ending::Signal(signal_name(signal.unwrap_or_default())),
-    })
-}
-
-/// A signal as SSH names it, or its number.
-fn signal_name(number: i32) -> String {
-    let name = match number {
-        1 => "HUP",
-        2 => "INT",
-        3 => "QUIT",
-        4 => "ILL",
-        6 => "ABRT",
-        8 => "FPE",
-        9 => "KILL",
-        11 => "SEGV",
-        13 => "PIPE",
-        14 => "ALRM",
-        15 => "TERM",
-        other => return other.to_string(),
-    };
-    name.to_owned()
-}
-
-/// Starts a command that has nothing to read, and whose output is ours.
-fn spawn(command: &mut Command) -> std::io::Result<Child> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn()
-}
-
-async fn pump<R>(from: Option<R>, to: &mpsc::Sender<Output>, piece: fn(Vec<u8>) -> Output)
-where
-    R: AsyncRead + Unpin,
-{
-    let Some(mut from) = from else { return };
-    loop {
-        let mut bytes = Vec::with_capacity(8 * 1024);
-        match from.read_buf(&mut bytes).await {
-            Ok(1..) => drop(to.send(piece(bytes)).await),
-            Ok(0) | Err(_) => return,
-        }
-    }
-}
-
 fn failed(what: &str, error: impl std::error::Error + Send + Sync + 'static) -> HostError {
     HostError { message: what.to_owned(), hints: Vec::new(), source: Some(Box::new(error)) }
 }
 
-fn not_run(error: impl std::error::Error + Send + Sync + 'static) -> HostError {
+pub(crate) fn not_run(error: impl std::error::Error + Send + Sync + 'static) -> HostError {
     failed("cannot run the command", error)
 }
 
@@ -384,21 +326,5 @@ fn sum(one: Stats, other: Stats) -> Stats {
         round_trips: one.round_trips + other.round_trips,
         bytes_sent: one.bytes_sent + other.bytes_sent,
         bytes_received: one.bytes_received + other.bytes_received,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_local_command_ends_as_one_over_ssh() {
-        let ending = async |line: &str| {
-            let (output, _unread) = mpsc::channel(1);
-            exec_local(&[line.to_owned()], output).await.unwrap()
-        };
-        assert_eq!(ending("exit 3").await, Ending::Status(3));
-        assert_eq!(ending("kill -TERM $$").await, Ending::Signal("TERM".to_owned()));
-        assert_eq!(ending("kill -10 $$").await, Ending::Signal("10".to_owned()));
     }
 }

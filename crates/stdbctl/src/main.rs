@@ -7,6 +7,7 @@ mod core_dump;
 mod error;
 mod exit_code;
 mod host;
+mod local_command;
 mod lock_file;
 mod log;
 mod login_questions;
