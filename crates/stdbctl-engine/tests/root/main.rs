@@ -52,7 +52,9 @@ async fn root_and_sudo_without_a_password_are_there_at_once() {
 async fn sudo_gets_its_password_where_it_asks_and_nobody_gets_it_where_not() {
     for shell in SHELLS {
         for kind in ["locked", "tty-locked", "rust", "cached"] {
-            for password in NASTY {
+            // The way to sudo is the same for the last two.
+            let some = if kind.contains("locked") { NASTY.len() } else { 3 };
+            for password in NASTY.into_iter().take(some) {
                 let account = Account::under(shell).sudo(kind).password(password);
                 let (out, ending) = account.run(Some(shared(password)), "cat", b"payload").await;
                 assert_eq!(ending.unwrap(), Ending::Status(0), "{shell} {kind} {password}: {out}");
