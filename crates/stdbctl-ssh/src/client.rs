@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,8 +31,6 @@ pub(crate) struct Shared {
     /// Odd while a person is being asked; each question makes it two more.
     questions: AtomicU64,
     ended: Mutex<Option<Ended>>,
-    /// The server has listed its keys, and something may come of it.
-    announced: AtomicBool,
 }
 
 impl Shared {
@@ -65,10 +63,6 @@ impl Shared {
                 }
             }
         }
-    }
-
-    pub(crate) fn has_announced(&self) -> bool {
-        self.announced.load(Ordering::Acquire)
     }
 
     fn end(&self, ended: Ended) {
@@ -145,7 +139,6 @@ impl client::Handler for Client {
         _: &mut Session,
     ) -> Result<(), Self::Error> {
         if let Some(announce) = self.announce.take() {
-            self.shared.announced.store(true, Ordering::Release);
             announce.send(keys).ok();
         }
         Ok(())

@@ -3,22 +3,22 @@
 //!
 //! It runs beside the session, and whatever goes wrong with it is no failure of the run.
 
+use std::future::Future;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use russh::keys::PublicKey;
 use russh::keys::ssh_key::public::KeyData;
 use tokio::sync::oneshot;
-use tokio::task::spawn_blocking;
-use tokio::time::timeout;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::algorithms::AlgorithmRules;
 use crate::known_hosts::fingerprint;
 use crate::known_hosts_file::{self, LockedFile};
 use crate::known_hosts_update::{Changes, Names, compare, with_keys, without_host};
-use crate::session::Opener;
 
 /// More than these no honest host has, even while it changes them.
 const MOST_KEYS: usize = 32;
@@ -26,6 +26,9 @@ const MOST_KEYS: usize = 32;
 const LONGEST_RSA: u32 = 8192;
 /// How long proving the new keys may take.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How much longer once the session is over. The proof takes one round trip from the login on, any command two: it is
+/// late only where this side is busy.
+const LAST_WAIT: Duration = Duration::from_millis(500);
 /// How often a file is read again that others are changing too.
 const MOST_TRIES: usize = 8;
 
@@ -40,20 +43,82 @@ pub(crate) struct HostKeyUpdate {
     pub(crate) required_rsa_size: u32,
 }
 
+/// A host that is being followed, for as long as its session lasts.
+#[derive(Debug)]
+pub(crate) struct Following {
+    task: JoinHandle<()>,
+    /// Dropping it says that the session is over.
+    leave: oneshot::Sender<()>,
+}
+
+impl Following {
+    /// Begins with it once the host has `announced` its keys; `prove` has it prove some.
+    pub(crate) fn start<P>(
+        update: HostKeyUpdate,
+        announced: oneshot::Receiver<Vec<PublicKey>>,
+        prove: impl FnOnce(Vec<PublicKey>) -> P + Send + 'static,
+    ) -> Self
+    where
+        P: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        let (leave, leaving) = oneshot::channel();
+        Self { task: tokio::spawn(update.run(announced, leaving, prove)), leave }
+    }
+
+    /// Lets all of them come to their end, within `patience` together. Files are written to their end; hosts that owe a
+    /// proof are waited for half a second, all at the same time.
+    pub(crate) async fn end(all: Vec<Self>, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        let leave = |Self { task, leave }| {
+            drop(leave);
+            task
+        };
+        let tasks: Vec<_> = all.into_iter().map(leave).collect();
+        for mut task in tasks {
+            if timeout_at(deadline, &mut task).await.is_err() {
+                task.abort();
+                task.await.ok();
+            }
+        }
+    }
+}
+
 impl HostKeyUpdate {
     /// Waits for the host's list of its keys, and has the files follow it.
-    pub(crate) async fn run(self, announced: oneshot::Receiver<Vec<PublicKey>>, line: Weak<Opener>) {
+    async fn run<P>(
+        self,
+        announced: oneshot::Receiver<Vec<PublicKey>>,
+        mut leaving: oneshot::Receiver<()>,
+        prove: impl FnOnce(Vec<PublicKey>) -> P,
+    ) where
+        P: Future<Output = Result<(), String>>,
+    {
+        let announced = tokio::select! {
+            biased;
+            announced = announced => announced,
+            _ = &mut leaving => return,
+        };
         // Nothing is to be done for a host that was not recognised by the user's files.
-        let Ok(announced) = announced.await else { return };
+        let Ok(announced) = announced else { return };
         let host = self.names.host.clone();
-        match self.follow(announced, line).await {
+        let prove = async |keys| {
+            tokio::select! {
+                proof = prove(keys) => proof,
+                () = last_moment(leaving) => Err("no proof came".to_owned()),
+            }
+        };
+        match self.follow(announced, prove).await {
             Ok(Some(changes)) => tracing::info!("{}", told(&host, &changes)),
             Ok(None) => {}
             Err(error) => tracing::debug!(host, error, "known_hosts is left as it is"),
         }
     }
 
-    async fn follow(self, announced: Vec<PublicKey>, line: Weak<Opener>) -> Result<Option<Changes>, String> {
+    async fn follow(
+        self,
+        announced: Vec<PublicKey>,
+        prove: impl AsyncFnOnce(Vec<PublicKey>) -> Result<(), String>,
+    ) -> Result<Option<Changes>, String> {
         let keys = self.taken(announced)?;
         let gone = |error: tokio::task::JoinError| error.to_string();
         let (update, all) = (self.clone(), keys.clone());
@@ -66,10 +131,7 @@ impl HostKeyUpdate {
             return Ok(None);
         }
         if !proven.is_empty() {
-            let line = line.upgrade().ok_or("the connection is gone")?;
-            let asked = proven.iter().cloned().map(|key| PublicKey::new(key, "")).collect();
-            let proof = timeout(PATIENCE, line.prove(asked)).await.map_err(|_| "no proof came")?;
-            proof.map_err(|error| format!("the host has not proven its new keys: {error}"))?;
+            prove(proven.iter().cloned().map(|key| PublicKey::new(key, "")).collect()).await?;
         }
         spawn_blocking(move || self.write(&keys, &proven)).await.map_err(gone)?
     }
@@ -171,6 +233,13 @@ impl HostKeyUpdate {
     }
 }
 
+/// When a host that has not proven its keys will not do it any more.
+async fn last_moment(leaving: oneshot::Receiver<()>) {
+    if timeout(PATIENCE, leaving).await.is_ok() {
+        sleep(LAST_WAIT).await;
+    }
+}
+
 /// One line for the operator.
 fn told(host: &str, Changes { new, gone }: &Changes) -> String {
     let keys = |verb: &str, keys: &[KeyData]| {
@@ -181,3 +250,7 @@ fn told(host: &str, Changes { new, gone }: &Changes) -> String {
     let parts: Vec<_> = [keys("added", new), keys("removed", gone)].into_iter().flatten().collect();
     format!("known_hosts follows the host keys of {host}: {}", parts.join("; "))
 }
+
+#[cfg(test)]
+#[path = "host_key_update_tests.rs"]
+mod tests;

@@ -1,7 +1,7 @@
 //! One connection to one host, on which commands run side by side.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use russh::client::Handle;
@@ -19,6 +19,7 @@ use crate::count::{Counter, Cutter, Stats};
 use crate::error::{CommandError, Step};
 use crate::forward::{self, ForwardError, Forwarded, LONGEST_WAIT};
 use crate::hops::Reached;
+use crate::host_key_update::Following;
 use crate::printable::printable;
 
 /// Below sshd's default `MaxSessions` of 10.
@@ -35,7 +36,7 @@ pub struct Session {
     /// What reaching the last host on the way has cost, if it was done for this one.
     before: Stats,
     /// Has the user's files follow the server's keys.
-    update: Mutex<Option<JoinHandle<()>>>,
+    update: Mutex<Option<Following>>,
     cutter: Cutter,
     /// The connection that carries this one.
     hop: Option<Arc<Session>>,
@@ -70,8 +71,9 @@ impl Session {
         let hop = hop.map(|hop| hop.session);
         let free = Arc::new(Semaphore::new(MOST_CHANNELS));
         let line = Arc::new(Opener { handle, shared, free, patience });
-        let update =
-            update.map(|(update, announced)| tokio::spawn(update.run(announced, Arc::downgrade(&line))));
+        let weak = Arc::downgrade(&line);
+        let update = update
+            .map(|(update, announced)| Following::start(update, announced, |keys| Opener::prove(weak, keys)));
         let (ahead, update) = (Mutex::default(), Mutex::new(update));
         Self { line, counter, address, ahead, before, update, cutter, hop }
     }
@@ -180,21 +182,15 @@ impl Session {
         self.line.handle.is_closed()
     }
 
-    /// Lets what follows the keys of the server, and of the hosts on the way, come to its end: for two seconds at
-    /// most, and only if there is something to follow.
+    /// Lets what follows the keys of the server, and of the hosts on the way, come to its end.
     async fn settle(&self) {
+        let mut all = Vec::new();
         let mut session = Some(self);
-        while let Some(Self { line, update, hop, .. }) = session {
-            let update = update.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(mut update) = update {
-                let is_over = line.shared.has_announced() && timeout(FAREWELL, &mut update).await.is_ok();
-                if !is_over {
-                    update.abort();
-                    update.await.ok();
-                }
-            }
+        while let Some(Self { update, hop, .. }) = session {
+            all.extend(update.lock().unwrap_or_else(PoisonError::into_inner).take());
             session = hop.as_deref();
         }
+        Following::end(all, FAREWELL).await;
     }
 
     /// Says goodbye and closes the connection. Commands that still run are cut off.
@@ -221,8 +217,10 @@ impl Session {
 
 impl Opener {
     /// Has the server prove that it has these keys.
-    pub(crate) async fn prove(&self, keys: Vec<PublicKey>) -> Result<(), russh::Error> {
-        self.handle.hostkeys_prove(keys).await
+    async fn prove(line: Weak<Self>, keys: Vec<PublicKey>) -> Result<(), String> {
+        let line = line.upgrade().ok_or("the connection is gone")?;
+        let proof = line.handle.hostkeys_prove(keys).await;
+        proof.map_err(|error| format!("the host has not proven its new keys: {error}"))
     }
 
     async fn open(&self) -> Result<Opened, CommandError> {

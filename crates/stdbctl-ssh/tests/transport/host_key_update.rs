@@ -1,17 +1,27 @@
 //! A host that changes its keys: the user's files follow it as OpenSSH has them follow, and only then.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
 use stdbctl_ssh::{Recording, UnknownKey, connect};
 use tokio::process::Command;
+use tokio::time::timeout;
 
 use crate::configured::{Operator, host};
-use crate::sshd::{Sshd, generate_key, output_of};
+use crate::sshd::{DEADLINE, Sshd, generate_key, output_of};
 
-/// Has `ssh` run until its file is no longer this one, or for two seconds.
-const WAIT: &str = "for i in $(seq 40); do cmp -s FILE FILE.before || break; sleep 0.05; done";
+/// Runs until the file is no longer what it was. One that is left alone needs no waiting: the list of keys comes before
+/// any command begins, and nobody leaves undecided.
+const WAIT: &str = "while cmp -s FILE FILE.before; do sleep 0.05; done";
+
+/// Whether the file is to change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    Same,
+    Changed,
+}
 
 /// A line for a server under its name, with one of its keys.
 fn line(sshd: &Sshd, kind: &str) -> String {
@@ -19,7 +29,7 @@ fn line(sshd: &Sshd, kind: &str) -> String {
 }
 
 /// What stdbctl and `ssh` make of this file, in this order. `FILE` in the lines of the configuration is its name.
-async fn follow(sshd: &Sshd, known_hosts: &str, lines: &str) -> (String, String) {
+async fn follow(sshd: &Sshd, known_hosts: &str, lines: &str, expected: Expected) -> (String, String) {
     let operator = Operator::knowing(&[]);
     let file = |name: &str| {
         operator.write(name, known_hosts);
@@ -28,16 +38,18 @@ async fn follow(sshd: &Sshd, known_hosts: &str, lines: &str) -> (String, String)
         operator.configure(&(host("web1", sshd) + &lines.replace("FILE", name)));
         operator.path(name)
     };
+    let command = |file: &Path| match expected {
+        Expected::Same => "true".to_owned(),
+        Expected::Changed => WAIT.replace("FILE", &file.display().to_string()),
+    };
     let ours = file("ours");
     let session = operator.connect("web1").await.unwrap();
-    // It ends at once.
-    assert_eq!(output_of(&session, "echo hello").await, "hello\n");
+    output_of(&session, &command(&ours)).await;
     session.close().await;
     let theirs = file("theirs");
     let mut ssh = Command::new("ssh");
-    ssh.arg("-F").arg(operator.path("config")).arg("web1").stdin(Stdio::null());
-    ssh.arg(WAIT.replace("FILE", &theirs.display().to_string()));
-    let output = ssh.output().await.unwrap();
+    ssh.arg("-F").arg(operator.path("config")).arg("web1").arg(command(&theirs)).stdin(Stdio::null());
+    let output = timeout(DEADLINE, ssh.kill_on_drop(true).output()).await.expect("ssh hangs").unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     (std::fs::read_to_string(ours).unwrap(), std::fs::read_to_string(theirs).unwrap())
 }
@@ -46,9 +58,10 @@ async fn follow(sshd: &Sshd, known_hosts: &str, lines: &str) -> (String, String)
 async fn follow_all<'t>(
     sshd: &Sshd,
     table: &'t [(&'t str, String, &'t str)],
+    expected: Expected,
 ) -> Vec<(&'t str, &'t String, String, String)> {
     let each = table.iter().map(async |(name, before, lines)| {
-        let (ours, theirs) = follow(sshd, before, lines).await;
+        let (ours, theirs) = follow(sshd, before, lines, expected).await;
         (*name, before, ours, theirs)
     });
     join_all(each).await
@@ -58,22 +71,22 @@ async fn follow_all<'t>(
 async fn a_rotation_is_followed_as_ssh_follows_it() {
     let mut sshd = Sshd::start_with(&["ed25519"], "");
     let before = format!("# mine\n{}other.example {}", line(&sshd, "ed25519"), sshd.public_key("id_ed25519"));
-    let (ours, theirs) = follow(&sshd, &before, "").await;
+    let (ours, theirs) = follow(&sshd, &before, "", Expected::Same).await;
     assert_eq!((&ours, &theirs), (&before, &before), "nothing is to be done");
     // The server gets two more keys, and is still known by the first.
     sshd.change_host_keys(&["ed25519", "ecdsa", "rsa"]);
-    let (ours, theirs) = follow(&sshd, &before, "").await;
+    let (ours, theirs) = follow(&sshd, &before, "", Expected::Changed).await;
     assert_eq!(ours, before.clone() + &line(&sshd, "ecdsa") + &line(&sshd, "rsa"));
     assert_eq!(ours, theirs);
     // The first is taken away, and it is known by the others.
     sshd.change_host_keys(&["ecdsa", "rsa"]);
-    let (ours, theirs) = follow(&sshd, &ours, "").await;
+    let (ours, theirs) = follow(&sshd, &ours, "", Expected::Changed).await;
     assert_eq!(
         ours,
         before.replace(&line(&sshd, "ed25519"), "") + &line(&sshd, "ecdsa") + &line(&sshd, "rsa")
     );
     assert_eq!(ours, theirs);
-    let (again, _) = follow(&sshd, &ours, "").await;
+    let (again, _) = follow(&sshd, &ours, "", Expected::Same).await;
     assert_eq!(again, ours);
 }
 
@@ -98,7 +111,7 @@ async fn hands_are_kept_off_where_ssh_keeps_off() {
         ("not to be asked", known.clone(), "UpdateHostKeys ask\n"),
         ("types that may not be used", known.clone(), "HostKeyAlgorithms ssh-ed25519\n"),
     ];
-    for (name, before, ours, theirs) in follow_all(&sshd, &table).await {
+    for (name, before, ours, theirs) in follow_all(&sshd, &table, Expected::Same).await {
         assert_eq!((&ours, &theirs), (before, before), "{name}");
     }
 }
@@ -117,7 +130,7 @@ async fn files_are_followed_wherever_ssh_follows_them() {
         ("no end", known.trim_end().to_owned(), ""),
         ("an address", known.clone(), "CheckHostIP yes\n"),
     ];
-    for (name, before, ours, theirs) in follow_all(&sshd, &table).await {
+    for (name, before, ours, theirs) in follow_all(&sshd, &table, Expected::Changed).await {
         assert_ne!(ours, *before, "{name}");
         assert_eq!(ours, theirs, "{name}");
     }
@@ -126,7 +139,8 @@ async fn files_are_followed_wherever_ssh_follows_them() {
 #[tokio::test]
 async fn what_is_added_can_be_hashed() {
     let sshd = Sshd::start_with(&["ed25519", "ecdsa"], "");
-    let (ours, theirs) = follow(&sshd, &line(&sshd, "ed25519"), "HashKnownHosts yes\n").await;
+    let (known, lines) = (line(&sshd, "ed25519"), "HashKnownHosts yes\n");
+    let (ours, theirs) = follow(&sshd, &known, lines, Expected::Changed).await;
     for text in [ours, theirs] {
         assert!(text.starts_with(&line(&sshd, "ed25519")), "{text}");
         let added = text.lines().nth(1).unwrap();
@@ -143,9 +157,12 @@ async fn a_key_that_was_just_accepted_vouches_for_no_other() {
         options.unknown_key = unknown_key;
         options.recording = Recording { hash_names: true, follow_changes: true, with_address: false };
         let session = connect(options).await.unwrap();
-        output_of(&session, "true").await;
+        let file = sshd.path("known_hosts");
+        // The first line is there before the login.
+        let wait = format!("until test $(wc -l < {}) -ge {lines}; do sleep 0.05; done", file.display());
+        output_of(&session, &wait).await;
         session.close().await;
-        let text = std::fs::read_to_string(sshd.path("known_hosts")).unwrap();
+        let text = std::fs::read_to_string(file).unwrap();
         assert_eq!(text.lines().count(), lines, "{text}");
         assert!(text.lines().all(|line| line.starts_with("|1|")), "{text}");
     }
@@ -163,7 +180,9 @@ async fn hosts_of_one_run_lose_none_of_each_others_lines() {
         options.known_hosts = vec![file.clone()];
         options.recording.follow_changes = true;
         let session = connect(options).await.unwrap();
-        output_of(&session, "true").await;
+        let new = line(sshd, "ecdsa");
+        let wait = format!("until grep -qF '{}' {}; do sleep 0.05; done", new.trim_end(), file.display());
+        output_of(&session, &wait).await;
         session.close().await;
     }))
     .await;
