@@ -180,6 +180,10 @@ impl<'a> Login<'a> {
     }
 
     async fn offer(&mut self, identity: &Identity) -> Answer {
+        // Which key is in a file with a passphrase is known only now.
+        if let Some(why) = identity.too_short(self.options.required_rsa_size) {
+            return Answer::Skipped(why);
+        }
         let hash = match self.hash_for(identity).await {
             Ok(hash) => hash,
             Err(answer) => return answer,

@@ -69,6 +69,17 @@ impl Identity {
         let name = name(&file.display().to_string(), "", &public);
         Self { key: public, certificate: None, signing: Signing::File(key), name, doubt: None }
     }
+
+    /// Why it may not be offered where RSA keys must have so many bits.
+    pub(crate) fn too_short(&self, required: u32) -> Option<String> {
+        let bits = self.key.key_data().rsa()?.key_size();
+        (bits < required).then(|| {
+            let name = &self.name;
+            format!(
+                "{name} has {bits} bits, RequiredRSASize wants {required}; make another with `ssh-keygen -t ed25519`"
+            )
+        })
+    }
 }
 
 impl Offer {
@@ -368,6 +379,10 @@ impl Gathering<'_> {
             .and_then(|certificate| doubt_certificate(certificate, self.user, self.now))
             .map(|doubt| format!("the certificate {from} {doubt}"));
         let identity = Identity { key: key.clone(), certificate, signing, name, doubt };
+        if let Some(why) = identity.too_short(self.options.required_rsa_size) {
+            self.identities.skipped.push(why);
+            return;
+        }
         self.identities.offered.push(Offer::Key(Box::new(identity)));
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::agent::Agent;
 use crate::asking::Person;
 use crate::configured::{Operator, host};
-use crate::sshd::{Sshd, generate_key, output_of, user};
+use crate::sshd::{Sshd, generate_key, keygen, output_of, user};
 use stdbctl_ssh::ssh_config::Method;
 use stdbctl_ssh::{ConnectError, ConnectOptions, ErrorKind, Keyring, Observation, Observer, connect};
 
@@ -203,6 +203,33 @@ async fn a_key_that_others_can_read_is_only_used_by_the_agent() {
     let mut options = sshd.options();
     options.agent_socket = Some(agent.socket());
     connect(options).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_rsa_key_of_few_bits_is_passed_over_where_ssh_passes_it_over() {
+    let (sshd, agent) = (Sshd::start(), Agent::start());
+    let short = sshd.path("short");
+    keygen(&["-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", short.to_str().unwrap()]);
+    authorize(&sshd, "short");
+    agent.add(short.clone());
+    let operator = Operator::knowing(&[&sshd]);
+    let ways = [("IdentityFile", short), ("IdentityAgent", agent.socket())];
+    for ((keyword, file), required) in ways.iter().flat_map(|way| [(way, 2048), (way, 3072)]) {
+        operator.configure(&format!(
+            "Host web1\nHostName 127.0.0.1\nPort {}\n{keyword} {}\nRequiredRSASize {required}\n",
+            sshd.port,
+            file.display()
+        ));
+        assert_eq!(operator.ssh_gets_in("web1"), required == 2048, "{keyword} {required}: ssh");
+        if required == 2048 {
+            operator.connect("web1").await.unwrap();
+            continue;
+        }
+        let error = operator.refusal("web1").await;
+        assert_eq!(error.kind(), ErrorKind::NoIdentity, "{keyword}");
+        let hints = error.hints().join("\n");
+        assert!(hints.contains("has 2048 bits, RequiredRSASize wants 3072"), "{keyword}: {hints}");
+    }
 }
 
 #[tokio::test]

@@ -160,6 +160,22 @@ async fn no_key_is_offered_twice() {
 }
 
 #[tokio::test]
+async fn a_sealed_key_of_few_bits_is_not_offered() {
+    let sshd = Sshd::start();
+    let file = sshd.path("short");
+    keygen(&["-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", file.to_str().unwrap()]);
+    authorize(&sshd, "short");
+    seal(&file);
+    let person = Person::answering(&[PASSPHRASE]);
+    let mut options = options(&sshd, &["short"], &person);
+    options.required_rsa_size = 3072;
+    let error = refusal(options).await;
+    let ConnectError::AuthRefused { skipped, .. } = &error else { panic!("{error:?}") };
+    assert!(skipped[0].contains("has 2048 bits, RequiredRSASize wants 3072"), "{skipped:?}");
+    assert!(!sshd.log().contains("ed publickey"), "{}", sshd.log());
+}
+
+#[tokio::test]
 async fn what_cannot_be_unlocked_is_passed_over_with_a_word() {
     let sshd = Sshd::start();
     let file = sshd.path("old");
