@@ -1,5 +1,6 @@
 //! A server that speaks SSH just as far as a test wants it to, and then does what it likes.
 
+mod host_key;
 mod wire;
 
 use std::io;
@@ -9,9 +10,8 @@ use std::thread;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ring::rand::SystemRandom;
-use ring::signature::Ed25519KeyPair;
 
+pub use host_key::HostKey;
 pub use wire::{Fields, Wire, string, uint};
 
 /// A running rogue. Its threads end with the test.
@@ -26,7 +26,7 @@ pub struct Rogue {
 pub struct Visit {
     /// The line to the client.
     pub wire: Wire,
-    host_key: Arc<Ed25519KeyPair>,
+    host_key: Arc<HostKey>,
 }
 
 /// The command a client wants to be run.
@@ -44,14 +44,22 @@ impl Rogue {
     /// # Panics
     /// When there is no port for it.
     pub fn start(behaviour: impl Fn(&mut Visit) -> io::Result<()> + Send + Sync + 'static) -> Self {
+        Self::start_as(HostKey::ed25519(), behaviour)
+    }
+
+    /// The same with a key that has its own ways.
+    ///
+    /// # Panics
+    /// As [`Rogue::start`].
+    pub fn start_as(
+        host_key: HostKey,
+        behaviour: impl Fn(&mut Visit) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
         let failed = |error| -> ! { panic!("no rogue: {error}") };
-        let key = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new());
-        let key = key.and_then(|key| Ok(Ed25519KeyPair::from_pkcs8(key.as_ref())?));
-        let host_key = Arc::new(key.unwrap_or_else(|error| panic!("no rogue: {error}")));
+        let host_key = Arc::new(host_key);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap_or_else(|error| failed(error));
         let address = listener.local_addr().unwrap_or_else(|error| failed(error));
-        let blob = STANDARD.encode(wire::public_key(&host_key));
-        let known_host = format!("[127.0.0.1]:{} ssh-ed25519 {blob}\n", address.port());
+        let known_host = format!("[127.0.0.1]:{} {}\n", address.port(), host_key.known());
         let behaviour = Arc::new(behaviour);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -81,7 +89,7 @@ impl Visit {
 
     /// The host key as SSH writes it.
     pub fn host_key(&self) -> Vec<u8> {
-        wire::public_key(&self.host_key)
+        self.host_key.public.clone()
     }
 
     /// All up to the client's being let in, whoever it is.

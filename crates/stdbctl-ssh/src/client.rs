@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use russh::Names;
@@ -31,6 +31,8 @@ pub(crate) struct Shared {
     /// Odd while a person is being asked; each question makes it two more.
     questions: AtomicU64,
     ended: Mutex<Option<Ended>>,
+    /// With what the server was to sign when the connection was made.
+    agreed: OnceLock<Algorithm>,
 }
 
 impl Shared {
@@ -63,6 +65,11 @@ impl Shared {
                 }
             }
         }
+    }
+
+    /// None before the first key exchange is over.
+    pub(crate) fn agreed(&self) -> Option<&Algorithm> {
+        self.agreed.get()
     }
 
     fn end(&self, ended: Ended) {
@@ -128,6 +135,7 @@ impl client::Handler for Client {
     ) -> Result<(), Self::Error> {
         if let Some(shown) = self.shown.take() {
             self.check.check_agreed(&names.key, &shown)?;
+            self.shared.agreed.set(names.key.clone()).ok();
         }
         self.observer.tell(|| Observation::Agreed(Algorithms::new(names)));
         Ok(())

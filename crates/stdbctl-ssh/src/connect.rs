@@ -9,6 +9,7 @@ use std::time::Duration;
 use russh::SshId;
 use russh::client::{self, Config, Handle};
 use russh::keys::PublicKey;
+use russh::keys::agent::AgentSessionBinding;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
@@ -18,7 +19,7 @@ use crate::client::{Client, ClientError, Shared, describe};
 use crate::count::{CountedStream, Counter, Cutter, Stream};
 use crate::error::{ConnectError, Step};
 use crate::hops::{Hops, Reached};
-use crate::host_key::{HostKeyCheck, UnknownKey};
+use crate::host_key::{HostKeyCheck, UnknownKey, check_signature};
 use crate::host_key_update::HostKeyUpdate;
 use crate::identity::Identities;
 use crate::keyring::Keyring;
@@ -377,6 +378,8 @@ async fn agree(
     let agreeing = client::connect_stream(config, stream, client);
     let failure = match shared.within(options.connect_timeout, agreeing).await {
         Ok(Ok(handle)) => {
+            let signature = handle.agent_session_binding().map_or(&[][..], AgentSessionBinding::signature);
+            check_signature(&options.target.host, shared.agreed(), signature)?;
             let update = update.map(|update| (update, announced));
             return Ok(Line { handle, shared, counter, cutter, address, update });
         }

@@ -22,6 +22,7 @@ use crate::known_hosts::{KnownHosts, Place, Verdict, fingerprint, spelled};
 use crate::known_hosts_file::{PATIENCE, remember};
 use crate::known_hosts_update::Names;
 use crate::observer::{Recognised, Trusted};
+use crate::printable::printable;
 use crate::route::Route;
 use crate::target::DEFAULT_PORT;
 
@@ -115,6 +116,16 @@ pub enum HostKeyError {
         /// The type that was shown.
         key_type: String,
     },
+    /// It has signed with another algorithm than was agreed on: an RSA key with SHA-1, for example.
+    #[error("{host} was to sign with {agreed}, and has signed with {used}")]
+    OtherSignature {
+        /// The host as given.
+        host: String,
+        /// The algorithm that both sides have agreed on.
+        agreed: String,
+        /// What the signature says it was made with.
+        used: String,
+    },
     /// It is an RSA key of so few bits that it could be broken.
     #[error("the host key of {host} is an RSA key of {bits} bits; RequiredRSASize wants {required}")]
     TooShort {
@@ -152,7 +163,9 @@ impl HostKeyError {
             Self::Changed { .. } => ErrorKind::HostKeyChanged,
             Self::Revoked { .. } => ErrorKind::HostKeyRevoked,
             Self::Certificate { .. } => ErrorKind::HostKeyCertificate,
-            Self::OtherType { .. } | Self::TooShort { .. } => ErrorKind::KeyExchange,
+            Self::OtherType { .. } | Self::OtherSignature { .. } | Self::TooShort { .. } => {
+                ErrorKind::KeyExchange
+            }
             Self::Unreadable { .. } | Self::NotSaved { .. } => ErrorKind::KnownHosts,
         }
     }
@@ -171,7 +184,7 @@ impl HostKeyError {
                 ]
             }
             Self::Certificate { .. } => Vec::new(),
-            Self::OtherType { .. } => {
+            Self::OtherType { .. } | Self::OtherSignature { .. } => {
                 vec![
                     "no honest server does that: find out what answers there before you try again".to_owned(),
                 ]
@@ -499,6 +512,25 @@ fn address_on_record(options: &ConnectOptions, address: Option<SocketAddr>) -> O
 
 fn changed(host: String, key: &KeyData, Place { file, line, fingerprint: recorded }: Place) -> HostKeyError {
     HostKeyError::Changed { host, offered: fingerprint(key), recorded, file, line }
+}
+
+/// Whether a server has signed with what it has agreed to sign with: russh takes a signature by any algorithm that
+/// the key could be used with, SHA-1 included.
+pub(crate) fn check_signature(
+    host: &str,
+    agreed: Option<&Algorithm>,
+    signature: &[u8],
+) -> Result<(), HostKeyError> {
+    let agreed = agreed.map(ToString::to_string).unwrap_or_default();
+    // The name of what was used comes first, behind its length.
+    let used = signature
+        .split_first_chunk()
+        .and_then(|(length, rest)| rest.get(..usize::try_from(u32::from_be_bytes(*length)).ok()?));
+    if used.is_some_and(|used| used == agreed.as_bytes()) {
+        return Ok(());
+    }
+    let used = printable(used.unwrap_or_default());
+    Err(HostKeyError::OtherSignature { host: host.to_owned(), agreed, used })
 }
 
 /// The type of the key that a server has shown, in a certificate or not.

@@ -7,7 +7,8 @@ use ring::aead::chacha20_poly1305_openssh::{OpeningKey, SealingKey, TAG_LEN};
 use ring::agreement::{EphemeralPrivateKey, UnparsedPublicKey, X25519, agree_ephemeral};
 use ring::digest::{SHA256, digest};
 use ring::rand::SystemRandom;
-use ring::signature::{Ed25519KeyPair, KeyPair};
+
+use super::HostKey;
 
 const VERSION: &str = "SSH-2.0-rogue";
 
@@ -107,8 +108,8 @@ impl Wire {
     ///
     /// # Errors
     /// As [`Wire::receive`].
-    pub fn agree(&mut self, host_key: &Ed25519KeyPair, client_version: &str) -> io::Result<()> {
-        let offer = offer();
+    pub(super) fn agree(&mut self, host_key: &HostKey, client_version: &str) -> io::Result<()> {
+        let offer = offer(&host_key.agreed);
         self.send(&offer)?;
         let theirs = self.receive()?;
         let init = self.receive()?;
@@ -117,15 +118,15 @@ impl Wire {
         let failed = |_| io::Error::other("no key exchange");
         let secret = EphemeralPrivateKey::generate(&X25519, &random).map_err(failed)?;
         let our_key = secret.compute_public_key().map_err(failed)?.as_ref().to_vec();
-        let blob = public_key(host_key);
+        let blob = &host_key.public;
         let shared = agree_ephemeral(secret, &UnparsedPublicKey::new(&X25519, &their_key), mpint)
             .map_err(|_| io::Error::other("no key exchange"))?;
         let words =
-            [client_version.as_bytes(), VERSION.as_bytes(), &theirs, &offer, &blob, &their_key, &our_key];
+            [client_version.as_bytes(), VERSION.as_bytes(), &theirs, &offer, blob, &their_key, &our_key];
         let text: Vec<u8> = words.into_iter().flat_map(string).chain(shared.iter().copied()).collect();
         let hash = digest(&SHA256, &text);
-        let signature = [string(b"ssh-ed25519"), string(host_key.sign(hash.as_ref()).as_ref())].concat();
-        self.send(&[vec![31], string(&blob), string(&our_key), string(&signature)].concat())?;
+        let signature = host_key.sign(hash.as_ref());
+        self.send(&[vec![31], string(blob), string(&our_key), string(&signature)].concat())?;
         self.send(&[21])?;
         self.receive()?;
         let key = |letter: u8| {
@@ -144,11 +145,11 @@ impl Wire {
     }
 }
 
-fn offer() -> Vec<u8> {
+fn offer(host_key: &str) -> Vec<u8> {
     let cipher = b"chacha20-poly1305@openssh.com";
     let lists: [&[u8]; 10] = [
         b"curve25519-sha256",
-        b"ssh-ed25519",
+        host_key.as_bytes(),
         cipher,
         cipher,
         b"hmac-sha2-256",
@@ -163,11 +164,6 @@ fn offer() -> Vec<u8> {
     offer.extend(lists.into_iter().flat_map(string));
     offer.extend([0; 5]);
     offer
-}
-
-/// A public key as SSH writes it.
-pub(super) fn public_key(key: &Ed25519KeyPair) -> Vec<u8> {
-    [string(b"ssh-ed25519"), string(key.public_key().as_ref())].concat()
 }
 
 /// A number of 32 bits.
