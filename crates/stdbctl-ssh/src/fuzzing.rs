@@ -4,12 +4,16 @@
 
 #![expect(clippy::missing_panics_doc, clippy::expect_used, reason = "to panic is how they tell")]
 
+mod known_hosts_update;
+
 use std::path::Path;
 
 use russh::keys::PublicKey;
 
 use crate::known_hosts::{KnownHosts, Verdict, spelled, wildcard_matches};
 use crate::{printable, quote};
+
+pub use self::known_hosts_update::known_hosts_update;
 
 /// A key like any other.
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB";
@@ -162,19 +166,62 @@ fn words(line: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    fn replay(target: &str, check: fn(&[u8])) {
+    fn corpus(target: &str) -> Vec<Vec<u8>> {
         let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
         let files =
             std::fs::read_dir(&corpus).unwrap_or_else(|error| panic!("{}: {error}", corpus.display()));
-        let replayed = files.map(|file| check(&std::fs::read(file.unwrap().path()).unwrap())).count();
-        assert!(replayed > 0, "{} is empty", corpus.display());
+        let inputs: Vec<_> = files.map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect();
+        assert!(!inputs.is_empty(), "{} is empty", corpus.display());
+        inputs
+    }
+
+    fn replay(target: &str, check: fn(&[u8])) {
+        for input in corpus(target) {
+            check(&input);
+        }
+    }
+
+    /// The first lines of a target's inputs, and all others.
+    fn lines(target: &str) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+        let inputs = corpus(target);
+        let lines = inputs.iter().flat_map(|input| input.split_inclusive(|byte| *byte == b'\n').enumerate());
+        let (first, others): (Vec<_>, Vec<_>) = lines.partition(|(number, _)| *number == 0);
+        let text = |lines: Vec<(usize, &[u8])>| lines.into_iter().map(|(_, line)| line.to_vec()).collect();
+        (text(first), text(others))
+    }
+
+    proptest! {
+        #[test]
+        fn known_hosts_update_of_mixed_and_damaged_lines(
+            first in prop::sample::select(lines("known_hosts_update").0),
+            others in prop::collection::vec(
+                (prop::sample::select(lines("known_hosts_update").1), any::<Option<(prop::sample::Index, u8)>>()),
+                0..10,
+            ),
+        ) {
+            let mut input = first;
+            for (mut line, damage) in others {
+                if let Some((place, byte)) = damage {
+                    *place.get_mut(&mut line) = byte;
+                }
+                input.extend(line);
+            }
+            known_hosts_update(&input);
+        }
     }
 
     #[test]
     fn known_hosts_of_the_corpus() {
         replay("known_hosts", known_hosts);
+    }
+
+    #[test]
+    fn known_hosts_update_of_the_corpus() {
+        replay("known_hosts_update", known_hosts_update);
     }
 
     #[test]
