@@ -1,5 +1,8 @@
 //! Recognising the server: what its key or certificate must be, and what to do with one not seen before.
 
+mod agreement;
+mod error;
+
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -12,17 +15,18 @@ use russh::keys::ssh_key::public::{KeyData, RsaPublicKey};
 use russh::keys::{Algorithm, Certificate, PublicKeyOrCertificate};
 use tokio::task::spawn_blocking;
 
+use self::agreement::is_of_type;
+pub(crate) use self::agreement::{check_signature, type_of};
+pub use self::error::HostKeyError;
 use crate::algorithms::{AlgorithmRules, HostKeys, NoneLeft};
 use crate::certificate::{CertificateFault, check_certificate};
 use crate::client::Shared;
 use crate::connect::{ConnectOptions, Recording};
-use crate::error::ErrorKind;
 use crate::host_key_update::HostKeyUpdate;
 use crate::known_hosts::{KnownHosts, Place, Verdict, fingerprint, spelled};
 use crate::known_hosts_file::{PATIENCE, remember};
 use crate::known_hosts_update::Names;
 use crate::observer::{Recognised, Trusted};
-use crate::printable::printable;
 use crate::route::Route;
 use crate::target::DEFAULT_PORT;
 
@@ -64,157 +68,6 @@ impl fmt::Debug for UnknownKey {
             Self::Ask(_) => "Ask",
         })
     }
-}
-
-/// Why the server's key was refused.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum HostKeyError {
-    /// It is on record nowhere.
-    #[error("the host key of {} is not known: {} {}", .0.host, .0.key_type, .0.fingerprint)]
-    Unknown(Box<HostKeyPrompt>),
-    /// Another key is on record.
-    #[error("the host key of {host} has changed: it is now {offered}, but line {line} of {} has {recorded}", .file.display())]
-    Changed {
-        /// The host as `known_hosts` spells it.
-        host: String,
-        /// The fingerprint of the key the server has shown.
-        offered: String,
-        /// The fingerprint of the key on record.
-        recorded: String,
-        /// The file that has it.
-        file: PathBuf,
-        /// The line in it, from 1.
-        line: usize,
-    },
-    /// It is marked as revoked.
-    #[error("the host key of {host}, {offered}, is revoked by line {line} of {}", .file.display())]
-    Revoked {
-        /// The host as `known_hosts` spells it.
-        host: String,
-        /// The fingerprint of the revoked key: the host's, or that of the authority behind its certificate.
-        offered: String,
-        /// The file that says so.
-        file: PathBuf,
-        /// The line in it, from 1.
-        line: usize,
-    },
-    /// It is a certificate that is not good for this host.
-    #[error("the certificate of {host} is not accepted")]
-    Certificate {
-        /// The host as given.
-        host: String,
-        /// What is wrong with it.
-        #[source]
-        source: CertificateFault,
-    },
-    /// It is of a type that was not agreed on.
-    #[error("{host} has shown a host key of a type that was not agreed on: {key_type}")]
-    OtherType {
-        /// The host as given.
-        host: String,
-        /// The type that was shown.
-        key_type: String,
-    },
-    /// It has signed with another algorithm than was agreed on: an RSA key with SHA-1, for example.
-    #[error("{host} was to sign with {agreed}, and has signed with {used}")]
-    OtherSignature {
-        /// The host as given.
-        host: String,
-        /// The algorithm that both sides have agreed on.
-        agreed: String,
-        /// What the signature says it was made with.
-        used: String,
-    },
-    /// It is an RSA key of so few bits that it could be broken.
-    #[error("the host key of {host} is an RSA key of {bits} bits; RequiredRSASize wants {required}")]
-    TooShort {
-        /// The host as given.
-        host: String,
-        /// How many it has.
-        bits: u32,
-        /// How many it must have.
-        required: u32,
-    },
-    /// A file with known keys is there but cannot be read.
-    #[error("cannot read {}", .file.display())]
-    Unreadable {
-        /// The file.
-        file: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The accepted key could not be put on record.
-    #[error("cannot add the host key to {}", .file.display())]
-    NotSaved {
-        /// The file.
-        file: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-}
-
-impl HostKeyError {
-    pub(crate) fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Unknown(_) => ErrorKind::HostKeyUnknown,
-            Self::Changed { .. } => ErrorKind::HostKeyChanged,
-            Self::Revoked { .. } => ErrorKind::HostKeyRevoked,
-            Self::Certificate { .. } => ErrorKind::HostKeyCertificate,
-            Self::OtherType { .. } | Self::OtherSignature { .. } | Self::TooShort { .. } => {
-                ErrorKind::KeyExchange
-            }
-            Self::Unreadable { .. } | Self::NotSaved { .. } => ErrorKind::KnownHosts,
-        }
-    }
-
-    pub(crate) fn hints(&self) -> Vec<String> {
-        match self {
-            Self::Unknown(prompt) => unknown_hints(prompt),
-            Self::Changed { host, file, .. } => vec![
-                "somebody may be in between, or the server was set up anew".to_owned(),
-                format!("if it was: `ssh-keygen -R '{host}' -f '{}'`, then connect again", file.display()),
-            ],
-            Self::Revoked { .. } => {
-                vec![
-                    "somebody may be using a stolen key; connect only after the host has got a new one"
-                        .to_owned(),
-                ]
-            }
-            Self::Certificate { .. } => Vec::new(),
-            Self::OtherType { .. } | Self::OtherSignature { .. } => {
-                vec![
-                    "no honest server does that: find out what answers there before you try again".to_owned(),
-                ]
-            }
-            Self::TooShort { .. } => {
-                vec!["give the host a new key: `ssh-keygen -A` makes those it lacks".to_owned()]
-            }
-            Self::Unreadable { .. } => {
-                vec![
-                    "no host can be told from an impostor without it: make it readable or name another"
-                        .to_owned(),
-                ]
-            }
-            Self::NotSaved { .. } => {
-                vec!["make the file writable, or name another with --known-hosts".to_owned()]
-            }
-        }
-    }
-}
-
-fn unknown_hints(prompt: &HostKeyPrompt) -> Vec<String> {
-    let HostKeyPrompt { host, port, key_type, fingerprint, .. } = prompt;
-    let name = key_type.split('-').find(|part| !["ssh", "sha2"].contains(part)).unwrap_or("ed25519");
-    let port = if *port == DEFAULT_PORT { String::new() } else { format!("-p {port} ") };
-    vec![
-        format!(
-            "compare {fingerprint} with what the host's own console shows: `ssh-keygen -lf /etc/ssh/ssh_host_{name}_key.pub`"
-        ),
-        format!("if they are the same, accept it with --accept-new, or log in once with `ssh {port}{host}`"),
-    ]
 }
 
 /// On whose word a host was recognised.
@@ -514,166 +367,6 @@ fn changed(host: String, key: &KeyData, Place { file, line, fingerprint: recorde
     HostKeyError::Changed { host, offered: fingerprint(key), recorded, file, line }
 }
 
-/// Whether a server has signed with what it has agreed to sign with: russh takes a signature by any algorithm that
-/// the key could be used with, SHA-1 included.
-pub(crate) fn check_signature(
-    host: &str,
-    agreed: Option<&Algorithm>,
-    signature: &[u8],
-) -> Result<(), HostKeyError> {
-    let agreed = agreed.map(ToString::to_string).unwrap_or_default();
-    // The name of what was used comes first, behind its length.
-    let used = signature
-        .split_first_chunk()
-        .and_then(|(length, rest)| rest.get(..usize::try_from(u32::from_be_bytes(*length)).ok()?));
-    if used.is_some_and(|used| used == agreed.as_bytes()) {
-        return Ok(());
-    }
-    let used = printable(used.unwrap_or_default());
-    Err(HostKeyError::OtherSignature { host: host.to_owned(), agreed, used })
-}
-
-/// The type of the key that a server has shown, in a certificate or not.
-pub(crate) fn type_of(shown: &PublicKeyOrCertificate) -> Algorithm {
-    let certificate = shown.certificate();
-    certificate
-        .map_or_else(|| shown.public_key().algorithm(), |certificate| certificate.public_key().algorithm())
-}
-
-/// Whether a key is of the type that an algorithm is for: an RSA key signs with any hash.
-fn is_of_type(algorithm: &Algorithm, key: &Algorithm) -> bool {
-    algorithm == key || matches!((algorithm, key), (Algorithm::Rsa { .. }, Algorithm::Rsa { .. }))
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::algorithms::AlgorithmList;
-    use russh::kex::{
-        EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT, EXTENSION_SUPPORT_AS_CLIENT, MLKEM768X25519_SHA256,
-    };
-    use russh::keys::{HashAlg, PublicKey};
-    use tempfile::TempDir;
-
-    fn options_with(known_hosts: &str) -> (TempDir, ConnectOptions) {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("known_hosts");
-        std::fs::write(&file, known_hosts).unwrap();
-        let mut options = ConnectOptions::new("example.com".parse().unwrap());
-        (options.known_hosts, options.global_known_hosts) = (vec![file], Vec::new());
-        (directory, options)
-    }
-
-    fn check_with(known_hosts: &str) -> HostKeyCheck {
-        HostKeyCheck::new(&options_with(known_hosts).1, None).unwrap()
-    }
-
-    fn shown(key: &str) -> PublicKeyOrCertificate {
-        PublicKey::from_openssh(key).unwrap().into()
-    }
-
-    const ED25519: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
-
-    const ECDSA: &str = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBEmKSENjQEezOmxkZMy7opKgwFB9nkt5YRrYMjNuG5N87uRgg6CLrbo5wAdT/y6v0mKV0U2w0WZ2YB/++Tpockg=";
-
-    #[test]
-    fn strict_key_exchange_stays_on_and_sha1_is_off() {
-        let preferred = check_with("").preferred().unwrap();
-        assert!(preferred.kex.contains(&EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT));
-        assert!(preferred.kex.contains(&EXTENSION_SUPPORT_AS_CLIENT));
-        assert_eq!(preferred.kex.first(), Some(&MLKEM768X25519_SHA256));
-        assert_eq!(preferred.key.first(), Some(&Algorithm::Ed25519));
-        assert!(!preferred.key.contains(&Algorithm::Rsa { hash: None }));
-        assert!(preferred.host_key_certificates.is_empty());
-    }
-
-    #[test]
-    fn key_types_on_record_come_first() {
-        let first =
-            |known_hosts: &str| check_with(known_hosts).preferred().unwrap().key.first().unwrap().to_string();
-        assert_eq!(first(&format!("example.com {ECDSA}\n")), "ecdsa-sha2-nistp256");
-        assert_eq!(first(&format!("other.example {ECDSA}\n")), "ssh-ed25519");
-    }
-
-    #[tokio::test]
-    async fn a_type_that_was_not_asked_for_is_refused_and_not_put_on_record() {
-        for known_hosts in [String::new(), format!("example.com {ECDSA}\n")] {
-            let (_directory, mut options) = options_with(&known_hosts);
-            options.unknown_key = UnknownKey::AcceptNew;
-            let host_key = Some(AlgorithmList::new("ssh-ed25519,ecdsa-sha2-nistp256-cert-v01@openssh.com"));
-            options.algorithms = Arc::new(AlgorithmRules { host_key, ..AlgorithmRules::default() });
-            let check = HostKeyCheck::new(&options, None).unwrap();
-            let error = check.check(&shown(ECDSA), &Shared::default()).await.unwrap_err();
-            assert!(matches!(error, HostKeyError::OtherType { .. }), "{error}");
-            assert_eq!(std::fs::read_to_string(&options.known_hosts[0]).unwrap(), known_hosts);
-        }
-    }
-
-    #[test]
-    fn what_is_shown_is_of_the_type_that_was_agreed_on() {
-        let check = check_with("");
-        let rsa = |hash| Algorithm::Rsa { hash };
-        check.check_agreed(&Algorithm::Ed25519, &type_of(&shown(ED25519))).unwrap();
-        check.check_agreed(&rsa(Some(HashAlg::Sha512)), &rsa(None)).unwrap();
-        for agreed in [rsa(Some(HashAlg::Sha256)), type_of(&shown(ECDSA))] {
-            let error = check.check_agreed(&agreed, &type_of(&shown(ED25519))).unwrap_err();
-            assert!(error.to_string().contains("ssh-ed25519"), "{error}");
-        }
-    }
-
-    #[tokio::test]
-    async fn another_key_on_record_for_the_address_is_a_change_where_that_is_checked() {
-        for (known_hosts, with_address, is_changed) in [
-            (format!("example.com {ED25519}\n192.0.2.7 {ECDSA}\n"), true, true),
-            (format!("example.com {ED25519}\n192.0.2.7 {ECDSA}\n"), false, false),
-            (format!("example.com {ED25519}\n192.0.2.7 {ED25519}\n"), true, false),
-            (format!("example.com {ED25519}\n"), true, false),
-            (format!("192.0.2.7 {ECDSA}\n"), true, true),
-        ] {
-            let (_directory, mut options) = options_with(&known_hosts);
-            options.unknown_key = UnknownKey::AcceptNew;
-            options.recording.with_address = with_address;
-            let check = HostKeyCheck::new(&options, Some("192.0.2.7:22".parse().unwrap())).unwrap();
-            let checked = check.check(&shown(ED25519), &Shared::default()).await;
-            assert_eq!(checked.is_err(), is_changed, "{known_hosts}: {checked:?}");
-            if let Err(error) = checked {
-                assert!(error.hints()[1].contains("ssh-keygen -R '192.0.2.7' -f"), "{error:?}");
-                assert_eq!(std::fs::read_to_string(&options.known_hosts[0]).unwrap(), known_hosts);
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn others_go_on_while_a_file_is_waited_for() {
-        let (_directory, mut options) = options_with("");
-        options.unknown_key = UnknownKey::AcceptNew;
-        let check = HostKeyCheck::new(&options, None).unwrap();
-        let theirs = std::fs::File::open(&options.known_hosts[0]).unwrap();
-        theirs.lock().unwrap();
-        let (shown, shared) = (shown(ED25519), Shared::default());
-        // Both on this thread, and the check first.
-        tokio::select! {
-            biased;
-            checked = check.check(&shown, &shared) => panic!("nobody else was let in: {checked:?}"),
-            () = async { theirs.unlock().unwrap() } => {}
-        }
-    }
-
-    #[test]
-    fn certificates_are_asked_for_only_where_an_authority_is_trusted() {
-        assert!(
-            !check_with(&format!("@cert-authority *.com {ECDSA}\n"))
-                .preferred()
-                .unwrap()
-                .host_key_certificates
-                .is_empty()
-        );
-        assert!(
-            check_with(&format!("@cert-authority *.org {ECDSA}\n"))
-                .preferred()
-                .unwrap()
-                .host_key_certificates
-                .is_empty()
-        );
-    }
-}
+#[path = "host_key_tests.rs"]
+mod tests;
