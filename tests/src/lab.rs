@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::deadline::{Finished, finish};
+use crate::deadline::{Finished, finish, wait_for};
 use crate::operator::{Operator, Run};
 use crate::proxy::Proxy;
 use crate::snapshot::{Snapshot, State};
@@ -18,6 +18,8 @@ use crate::snapshot::{Snapshot, State};
 const UP: Duration = Duration::from_secs(900);
 /// Longer than any single look at a host takes.
 const LOOK: Duration = Duration::from_secs(120);
+/// Who writes to a host's journal to see how far it is.
+const WITNESS: &str = "end-of-the-journal";
 
 /// How often hosts were brought up by this process.
 static BROUGHT_UP: AtomicU32 = AtomicU32::new(0);
@@ -184,11 +186,22 @@ impl LabHost {
         shown.trim().trim_start_matches("-- cursor: ").to_owned()
     }
 
-    /// What the journal has got since then: `identifier: message`, a line an entry.
+    /// What the journal has got since then: `identifier: message`, a line an entry. All that programs have told syslog
+    /// until now is in it: it is read once it has a line that was told after that.
     ///
     /// # Panics
     /// When it cannot be read.
     pub fn journal_since(&self, cursor: &str) -> Vec<String> {
+        let end = self.sh(&format!("end=$(date +%s%N); logger -t {WITNESS} $end; echo {WITNESS}: $end"));
+        let mut entries = wait_for("the end of the journal", LOOK, || {
+            let entries = self.journal_so_far(cursor);
+            entries.iter().any(|entry| entry == end.trim()).then_some(entries)
+        });
+        entries.retain(|entry| !entry.starts_with(WITNESS));
+        entries
+    }
+
+    fn journal_so_far(&self, cursor: &str) -> Vec<String> {
         let command = format!(
             "journalctl -q -o cat --output-fields=SYSLOG_IDENTIFIER,MESSAGE -o json --after-cursor='{cursor}'"
         );
