@@ -30,7 +30,7 @@ struct Known {
 }
 
 /// Made once; who waits for it meanwhile shares its failure too.
-type Connection = OnceCell<Result<Arc<Session>, Arc<ConnectError>>>;
+pub(crate) type Connection = OnceCell<Result<Arc<Session>, Arc<ConnectError>>>;
 
 /// A host on the way that was reached.
 pub(crate) struct Reached {
@@ -63,6 +63,23 @@ impl Hops {
                 Err(ConnectError::Hop { hop: hop.target.host.clone(), source: Arc::clone(source) })
             }
         }
+    }
+
+    /// The connections to the hosts on this route, whatever has become of them.
+    pub(crate) fn known(&self, route: &Route) -> Vec<Arc<Connection>> {
+        let connections = self.0.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut known, mut route) = (Vec::new(), route);
+        while let Route::Through(hop) = route {
+            known.extend(connections.get(&identity(hop)).cloned());
+            route = &hop.route;
+        }
+        known
+    }
+
+    /// Nobody else goes through these: who comes next makes them anew. Who is behind them stays there.
+    pub(crate) fn forget(&self, known: &[Arc<Connection>]) {
+        let mut connections = self.0.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        connections.retain(|_, connection| !known.iter().any(|known| Arc::ptr_eq(known, connection)));
     }
 
     /// Waits until there are few enough at the same door. Who comes that way is at it until the result is dropped.

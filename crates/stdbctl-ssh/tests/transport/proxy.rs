@@ -28,6 +28,8 @@ pub(crate) enum Fault {
 enum Line {
     Open,
     Silent,
+    /// Silent for so many connections, the first ones.
+    Left(usize),
     Cut,
 }
 
@@ -58,7 +60,7 @@ impl Proxy {
         let carried = Arc::clone(&to_server);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                counted.fetch_add(1, Ordering::SeqCst);
+                let number = counted.fetch_add(1, Ordering::SeqCst);
                 let reached = match fault {
                     Fault::Throttle(_) => narrow().unwrap().connect(server).await,
                     _ => TcpStream::connect(server).await,
@@ -70,8 +72,15 @@ impl Proxy {
                     (client.into_split(), server.into_split());
                 let up = if let Fault::CutAfter(_) = fault { Fault::None } else { fault };
                 let nobody = Arc::default();
-                tokio::spawn(carry(from_client, to_server, delay, up, lies.clone(), Arc::clone(&carried)));
-                tokio::spawn(carry(from_server, to_client, delay, fault, lies.clone(), nobody));
+                tokio::spawn(carry(
+                    from_client,
+                    to_server,
+                    delay,
+                    up,
+                    (number, lies.clone()),
+                    Arc::clone(&carried),
+                ));
+                tokio::spawn(carry(from_server, to_client, delay, fault, (number, lies.clone()), nobody));
             }
         });
         Self { port, connections, line, to_server }
@@ -92,6 +101,11 @@ impl Proxy {
         self.line.send_replace(Line::Silent);
     }
 
+    /// The same, but new connections are like any other: as if this side had moved to another network.
+    pub(crate) fn leave(&self) {
+        self.line.send_replace(Line::Left(self.connections()));
+    }
+
     /// Hangs up instead of carrying what comes next.
     pub(crate) fn cut(&self) {
         self.line.send_replace(Line::Cut);
@@ -110,7 +124,7 @@ async fn carry(
     mut to: OwnedWriteHalf,
     delay: Duration,
     fault: Fault,
-    line: watch::Receiver<Line>,
+    (number, line): (usize, watch::Receiver<Line>),
     carried: Arc<AtomicUsize>,
 ) {
     let mut most = if let Fault::CutAfter(most) = fault { most } else { usize::MAX };
@@ -133,7 +147,8 @@ async fn carry(
         sleep_until(due).await;
         let state = *line.borrow();
         match state {
-            Line::Open => {}
+            Line::Left(first) if number < first => std::future::pending().await,
+            Line::Open | Line::Left(_) => {}
             Line::Silent => std::future::pending().await,
             Line::Cut => break,
         }

@@ -1,6 +1,6 @@
 //! Connecting again to a host that was lost: what restarts is waited for, and nothing is hammered.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::configured::{Operator, host};
+use crate::proxy::{Fault, Proxy};
 use crate::sshd::{DEADLINE, Sshd, generate_key, output_of};
 
 /// A door that hangs up on the first so many, and leads to an sshd then. It counts who comes.
@@ -95,4 +96,39 @@ async fn behind_a_hop_that_was_lost_a_host_is_reached_again() {
     let session = reconnect(options).await.unwrap();
     assert_eq!(output_of(&session, "echo back").await, "back\n");
     drop(lost);
+}
+
+#[tokio::test]
+async fn a_hop_that_was_lost_without_a_word_is_connected_to_anew() {
+    let (hop, web) = (Sshd::start_with(&["ed25519"], "AllowTcpForwarding yes\n"), Sshd::start());
+    let proxy = Proxy::start(hop.address(), Duration::ZERO, Fault::None).await;
+    let operator = Operator::knowing(&[&hop, &web]);
+    let bastion = host("bastion", &hop).replace(&hop.port.to_string(), &proxy.port.to_string());
+    let bastion = format!("{bastion}HostKeyAlias [127.0.0.1]:{}\nConnectTimeout 5\n", hop.port);
+    operator.configure(&(bastion + &host("web1", &web) + "ProxyJump bastion\n"));
+    let options = operator.options("web1").await.unwrap();
+    let lost = connect(options.clone()).await.unwrap();
+    proxy.leave();
+    assert!(!lost.is_closed(), "nobody has noticed");
+    let session = reconnect(options).await.unwrap();
+    assert_eq!(output_of(&session, "echo back").await, "back\n");
+    assert_eq!(proxy.connections(), 2);
+}
+
+/// A name that is misspelt must not take as long as a network that is away for a moment.
+#[tokio::test]
+async fn at_the_first_connection_an_address_out_of_reach_is_the_end() {
+    let sshd = Sshd::start();
+    let mut options = sshd.options();
+    // No route leads a TCP connection to a broadcast address.
+    options.address = Some(Ipv4Addr::BROADCAST.into());
+    options.connect_timeout = Duration::from_secs(3);
+    let begun = Instant::now();
+    let error = connect(options.clone()).await.err().unwrap();
+    let (first, kind) = (begun.elapsed(), error.kind());
+    let begun = Instant::now();
+    let error = reconnect(options).await.err().unwrap();
+    assert_eq!((kind, error.kind()), (ErrorKind::Tcp, ErrorKind::Tcp));
+    let again = begun.elapsed();
+    assert!(first < Duration::from_secs(1) && again >= Duration::from_secs(1), "{first:?}, {again:?}");
 }
