@@ -13,19 +13,25 @@ use stdbctl_engine::plan::HostPlan;
 use stdbctl_engine::run::{Job, Options, Report, run};
 use stdbctl_engine::task::{Task, TaskSpec};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 
 /// What a host gives to root's shell in the end.
 const STUB: &str = r#"IFS= read -r n; s=$(head -c "$n"); eval "$s""#;
 
+type Condition = Box<dyn Fn() -> bool + Send + Sync>;
+
 pub(crate) struct Sandbox {
     pub(crate) directory: tempfile::TempDir,
-    shell: Vec<&'static str>,
+    words: Vec<&'static str>,
     /// Standard output is closed after so many bytes: the operator is gone.
     cut_after: Option<usize>,
     /// The operator is gone once this is so, and the host has not heard of it.
-    forgotten_when: Option<Box<dyn Fn() -> bool + Send + Sync>>,
+    forgotten_when: Option<Condition>,
+    /// The same, and the host finds nobody to write to any more.
+    cut_when: Option<Condition>,
+    /// Whether a connection that is opened to confirm something gets in.
+    lets_in: Option<Condition>,
     /// Whether the operator may connect again, and nothing is cut from then on.
     comes_back: AtomicBool,
     is_back: AtomicBool,
@@ -44,9 +50,11 @@ impl Sandbox {
     pub(crate) fn under(shell: &[&'static str]) -> Self {
         Self {
             directory: tempfile::tempdir().unwrap(),
-            shell: shell.to_vec(),
+            words: shell.to_vec(),
             cut_after: None,
             forgotten_when: None,
+            cut_when: None,
+            lets_in: None,
             comes_back: AtomicBool::new(false),
             is_back: AtomicBool::new(false),
             meanwhile: None,
@@ -66,12 +74,22 @@ impl Sandbox {
     }
 
     pub(crate) fn whole(self) -> Self {
-        Self { cut_after: None, runs: AtomicUsize::new(0), ..self }
+        Self { cut_after: None, cut_when: None, lets_in: None, runs: AtomicUsize::new(0), ..self }
     }
 
     /// The same host, whose operator's connection is lost once this is so, without the host hearing of it.
     pub(crate) fn forgotten_when(self, so: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         Self { forgotten_when: Some(Box::new(so)), ..self }
+    }
+
+    /// The same host, whose operator's connection is cut once this is so.
+    pub(crate) fn cut_when(self, so: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self { cut_when: Some(Box::new(so)), ..self }
+    }
+
+    /// The same host, asked whether a fresh connection gets in.
+    pub(crate) fn lets_in(self, so: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self { lets_in: Some(Box::new(so)), ..self }
     }
 
     /// Whether there is a file of this name in a directory of this one.
@@ -102,7 +120,27 @@ impl Sandbox {
         let (_, script) = text.split_once('\n').unwrap();
         let at = |name: &str| self.path(name).display().to_string();
         let script = script.replace("/var/lib/stdbctl", &at("state")).replace("/run/stdbctl", &at("run"));
+        let script = script.replace("/etc/default/ufw", &at("ufw/default")).replace("/etc/ufw", &at("ufw"));
+        let script = script.replace(" PATH=", &format!(" PATH={}:", at("commands")));
         format!("{}\n{script}", script.len()).into_bytes()
+    }
+
+    fn shell(&self) -> Child {
+        let (program, arguments) = self.words.split_first().unwrap();
+        let mut command = Command::new(program);
+        command.args(arguments).args(["-c", STUB, "stdbctl", "127.0.0.1 1 127.0.0.1 2222"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// Over a connection that was opened for this script alone.
+    async fn confirm(&self, stdin: Vec<Stdin>) -> Result<Ending, HostError> {
+        if self.lets_in.as_ref().is_some_and(|lets_in| !lets_in()) {
+            return Err(HostError::new("cannot connect"));
+        }
+        let mut child = self.shell();
+        let [Stdin::Bytes(script)] = &stdin[..] else { panic!("it has no payloads") };
+        child.stdin.take().unwrap().write_all(&self.moved(script)).await.unwrap();
+        Ok(Ending::Status(child.wait().await.unwrap().code().unwrap().try_into().unwrap()))
     }
 
     async fn execute(&self, stdin: Vec<Stdin>, output: mpsc::Sender<Output>) -> Result<Ending, HostError> {
@@ -110,14 +148,7 @@ impl Sandbox {
         if let (2, Some(act)) = (number, &self.meanwhile) {
             act();
         }
-        let (program, arguments) = self.shell.split_first().unwrap();
-        let mut child = Command::new(program)
-            .args(arguments)
-            .args(["-c", STUB, "stdbctl", "127.0.0.1 1 127.0.0.1 2222"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = self.shell();
         let (mut pipe, mut out) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         let write = async {
             for (index, piece) in stdin.into_iter().enumerate() {
@@ -134,13 +165,14 @@ impl Sandbox {
         let is_cut = number > 0 && !self.is_back.load(Ordering::SeqCst);
         let limit = if is_cut { self.cut_after } else { None };
         let forgotten = self.forgotten_when.as_ref().filter(|_| is_cut);
+        let cut = self.cut_when.as_ref().filter(|_| is_cut);
         // Owns the pipe: an operator who is gone has closed it.
         let read = async move {
             let mut total = 0;
             let mut buffer = [0; 256];
             while let Ok(count @ 1..) = out.read(&mut buffer).await {
                 total += count;
-                if limit.is_some_and(|limit| total > limit) {
+                if limit.is_some_and(|limit| total > limit) || cut.is_some_and(|cut| cut()) {
                     return true;
                 }
                 if forgotten.is_some_and(|forgotten| forgotten()) {
@@ -177,6 +209,14 @@ impl Host for Sandbox {
         output: mpsc::Sender<Output>,
     ) -> BoxFuture<'_, Result<Ending, HostError>> {
         Box::pin(self.execute(stdin, output))
+    }
+
+    fn run_fresh(
+        &self,
+        stdin: Vec<Stdin>,
+        _: mpsc::Sender<Output>,
+    ) -> BoxFuture<'_, Result<Ending, HostError>> {
+        Box::pin(self.confirm(stdin))
     }
 
     fn reconnect(&self) -> Option<BoxFuture<'_, Result<(), HostError>>> {
