@@ -1,7 +1,9 @@
 //! Connecting again to a host whose connection was lost: what restarts its sshd is given a moment, and so is a laptop
 //! that has just woken up or changed its network. Nothing is hammered.
 
+use std::future::Future;
 use std::io::ErrorKind;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -9,6 +11,7 @@ use tokio::time::{Instant, sleep};
 use crate::connect::{ConnectOptions, connect};
 use crate::error::{ConnectError, Step};
 use crate::forward::ForwardError;
+use crate::hops::Connection;
 use crate::session::Session;
 
 /// How long a host that refuses the connection is left alone before the second try and the third. With the first
@@ -37,21 +40,26 @@ const NO_WAY: [&str; 7] = [
 /// As [`connect`].
 pub async fn reconnect(options: ConnectOptions) -> Result<Session, ConnectError> {
     let options = ConnectOptions { retries: 0, ..options };
-    let before = options.hops.known(&options.route);
-    until_back(options.connect_timeout, async || {
-        let result = connect(options.clone()).await;
-        if result.as_ref().is_err_and(is_stuck) {
-            // The host on the way may be as lost as this one was, and nobody has noticed.
-            options.hops.forget(&before);
-        }
-        result
-    })
-    .await
+    let before = Arc::new(options.hops.known(&options.route));
+    until_back(options.connect_timeout, || attempt(options.clone(), Arc::clone(&before))).await
 }
 
-async fn until_back<T>(
+async fn attempt(
+    options: ConnectOptions,
+    before: Arc<Vec<Arc<Connection>>>,
+) -> Result<Session, ConnectError> {
+    let hops = options.hops.clone();
+    let result = connect(options).await;
+    if result.as_ref().is_err_and(is_stuck) {
+        // The host on the way may be as lost as this one was, and nobody has noticed.
+        hops.forget(&before);
+    }
+    result
+}
+
+async fn until_back<T, A: Future<Output = Result<T, ConnectError>>>(
     patience: Duration,
-    attempt: impl AsyncFn() -> Result<T, ConnectError>,
+    attempt: impl Fn() -> A,
 ) -> Result<T, ConnectError> {
     let (mut pauses, mut end) = (PAUSES.into_iter(), None);
     loop {

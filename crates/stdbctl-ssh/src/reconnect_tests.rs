@@ -10,7 +10,7 @@ async fn tries(patience: Duration, why: Vec<ConnectError>) -> (Vec<f64>, Result<
     let (begun, times, mut why) = (Instant::now(), Mutex::default(), why);
     why.reverse();
     let why = Mutex::new(why);
-    let result = until_back(patience, async || {
+    let result = until_back(patience, || async {
         Vec::push(&mut times.lock().unwrap(), begun.elapsed().as_secs_f64());
         why.lock().unwrap().pop().map_or(Ok(()), Err)
     });
@@ -98,7 +98,7 @@ async fn a_host_that_takes_no_connection_is_tried_three_times() {
 #[tokio::test(start_paused = true)]
 async fn what_was_waited_for_before_it_failed_leaves_time_to_try_again() {
     let (times, begun) = (Mutex::new(Vec::new()), Instant::now());
-    let result = until_back::<()>(PATIENCE, async || {
+    let result = until_back::<(), _>(PATIENCE, || async {
         times.lock().unwrap().push(begun.elapsed().as_secs());
         sleep(PATIENCE).await;
         Err(slow(Step::Tcp))
