@@ -205,6 +205,9 @@ pub(crate) fn refused(records: &[Record]) -> Result<(), Failure> {
     if let Some(record) = first("failed") {
         return Err(Failure::Storage(record.text()));
     }
+    if first("elsewhere").is_some() {
+        return Err(Failure::Elsewhere);
+    }
     if first("stale").is_some() {
         return Err(Failure::Stale);
     }

@@ -57,6 +57,9 @@ pub enum Failure {
         /// Why there is no new one: the transport's own error.
         source: HostError,
     },
+    /// The connection was lost and made anew, and the new one leads to another machine.
+    #[error("the connection was lost, and the new one leads to another machine; nothing was changed there")]
+    Elsewhere,
     /// The connection was lost while the host was only looked at, and there is no other.
     #[error("{0}")]
     Looking(#[source] Box<Failure>),
@@ -77,6 +80,10 @@ pub enum Failure {
 /// What is true of every script that was cut off.
 const GOES_ON: &str =
     "a step that had begun runs to its end on the host; run again: the run goes on from there";
+
+/// What leads to one of several machines, and what to do about it.
+const ONE_OF_SEVERAL: &str = "several machines answer to that name: give the address of the one that is meant, \
+     with --host, or as HostName in ~/.ssh/config";
 
 /// What is true of every script that only looks.
 const ONLY_LOOKED: &str = "nothing was changed; run it again";
@@ -111,6 +118,7 @@ impl Failure {
                 };
                 return known.into_iter().chain([ONLY_LOOKED.to_owned()]).collect();
             }
+            Self::Elsewhere => return vec![ONE_OF_SEVERAL.to_owned(), GOES_ON.to_owned()],
             Self::AfterLoss(failure) => {
                 return vec![format!("what was done stays done; {}", failure.next_step())];
             }
@@ -146,7 +154,11 @@ impl Failure {
                 "it was not repeated and may still go on there; look whether it was done before you run it again"
             }
             Self::Protocol(_) => "run again with -v; if it stays so, this is a defect of stdbctl",
-            Self::Lost(_) | Self::NotReconnected { .. } | Self::Silent(_) | Self::NotRun(_) => GOES_ON,
+            Self::Lost(_)
+            | Self::NotReconnected { .. }
+            | Self::Elsewhere
+            | Self::Silent(_)
+            | Self::NotRun(_) => GOES_ON,
             Self::Looking(_) => ONLY_LOOKED,
             Self::AfterLoss(failure) => failure.next_step(),
         }

@@ -288,7 +288,7 @@ fn every_script_of_every_case_parses_under_every_shell() {
         for probes in [&probes, &requirements] {
             scripts.push((case.name.clone(), text(&[Stdin::Bytes(script::observe("n", probes))])));
         }
-        scripts.push((case.name.clone(), text(&script::observe_locked(&key, "l", &probes))));
+        scripts.push((case.name.clone(), text(&script::observe_locked(&key, "l", "m", &probes))));
         scripts.push((case.name.clone(), text(&apply.script(&graph, &probes, &changes))));
     }
     for shell in [&["dash", "-n"][..], &["bash", "--posix", "-n"], &["busybox", "sh", "-n"]] {

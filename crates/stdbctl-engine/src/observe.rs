@@ -162,6 +162,8 @@ pub struct HostFacts {
     pub memory_kb: u64,
     /// The port of the SSH connection at the host's end.
     pub ssh_port: Option<u16>,
+    /// What tells it from all other machines; empty if that is not known.
+    pub machine_id: String,
 }
 
 /// A path that is there.
@@ -344,6 +346,7 @@ impl HostFacts {
                 "memory_kb" => facts.memory_kb = value.parse().unwrap_or_default(),
                 // Client's address and port, then the host's own.
                 "ssh" => facts.ssh_port = value.split(' ').nth(3).and_then(|port| port.parse().ok()),
+                "machine_id" => value.clone_into(&mut facts.machine_id),
                 _ => {}
             }
         }

@@ -20,14 +20,16 @@ pub(crate) fn observe(nonce: &str, probes: &Probes) -> Vec<u8> {
 }
 
 /// The script that looks while it holds the host's lock, for which it waits; above all for the run of the id
-/// `lost_run`, empty for none, whose connection is lost.
-pub(crate) fn observe_locked(key: &RunKey, lost_run: &str, probes: &Probes) -> Vec<Stdin> {
+/// `lost_run`, empty for none, whose connection is lost. On another machine than that of the id `machine`, if one is
+/// known, it does nothing but say so.
+pub(crate) fn observe_locked(key: &RunKey, lost_run: &str, machine: &str, probes: &Probes) -> Vec<Stdin> {
     let RunKey { nonce, holder, .. } = key;
     let script = format!(
-        "nonce={nonce} holder={} lost_run={lost_run} ssh_connection=${{1:-}}\n{}{}         if take_lock; then\nrecall_lost_run\nobserve_stable\nobserve_volatile\nrm -f /run/stdbctl/holder\nfi\nrec end ''\n",
+        "nonce={nonce} holder={} lost_run={lost_run} ssh_connection=${{1:-}}\n{}{}if is_same_machine {} && take_lock; then\nrecall_lost_run\nobserve_stable\nobserve_volatile\nrm -f /run/stdbctl/holder\nfi\nrec end ''\n",
         quote(holder),
         probes.functions(),
         condense(include_str!("sh/lock.sh")),
+        quote(machine),
     );
     vec![Stdin::Bytes(framed(&script))]
 }

@@ -315,6 +315,30 @@ async fn the_step_that_had_begun_is_waited_for_and_not_repeated() {
     }
 }
 
+#[tokio::test]
+async fn another_machine_of_the_same_name_is_left_alone() {
+    for shell in [&["dash"][..], &["bash"], &["busybox", "sh"]] {
+        let host = Sandbox::under(shell);
+        std::fs::write(host.path("machine-id"), "one\n").unwrap();
+        let begun = host.path("runs");
+        let host = Arc::new(host.forgotten_when(move || begun.exists()).that_moves());
+        let (report, events) = deploy(&host, &slow_house(), true).await;
+        let failure = report.hosts[0].failure.as_ref().unwrap();
+        assert!(matches!(failure, Failure::Elsewhere), "{failure:?}");
+        assert!(failure.hints()[0].contains("give the address"), "{:?}", failure.hints());
+        assert!(!changed(&events).contains(&"slow".to_owned()), "nobody knows that");
+        assert!(!host.holds_below("state/run", "lost"), "nobody there is told anything");
+        // The lost run comes to its end, and its host is there as long as that takes.
+        std::fs::write(host.path("go"), "").unwrap();
+        let over = async {
+            while host.path("run/holder").exists() {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(60), over).await.unwrap();
+    }
+}
+
 /// A run of these tasks whose connection is lost once this mark is there. The host, which has not heard of it, makes
 /// `@/go` when the operator who is back tells the lost run so.
 async fn lost_at(

@@ -64,6 +64,7 @@ impl ExitCode {
             | Failure::Root(_)
             | Failure::Lost(_)
             | Failure::NotReconnected { .. }
+            | Failure::Elsewhere
             | Failure::Unknown(_)
             | Failure::Silent(_)
             | Failure::NotRun(_) => Self::Connect,
@@ -118,6 +119,7 @@ mod tests {
             (Failure::Root(HostError::new("sudo refused")), 4),
             (Failure::Lost(text()), 4),
             (Failure::NotReconnected { lost: text(), source: HostError::new("refused") }, 4),
+            (Failure::Elsewhere, 4),
             (Failure::Unknown(text()), 4),
             (Failure::Looking(Box::new(Failure::Lost(text()))), 4),
             (Failure::Silent(text()), 4),

@@ -77,13 +77,33 @@ see_stamp() {
   rec "stamp:$1" "$stamp"
 }
 
+# machine_id: what tells this machine from all others, from copies of it too.
+machine_id() {
+  for part in /etc/machine-id /sys/class/dmi/id/product_uuid; do
+    line=
+    [ ! -r "$part" ] || IFS= read -r line <"$part"
+    printf '/%s' "$line"
+  done 2>/dev/null
+}
+
+# is_same_machine ID: whether this is the one that was seen before, as far as that is known.
+is_same_machine() {
+  case $1 in
+    '' | "$(machine_id)") ;;
+    *)
+      rec elsewhere ''
+      return 1
+      ;;
+  esac
+}
+
 # see_host SSH_CONNECTION: what does not stay the same from one look to the next.
 see_host() {
   # shellcheck disable=SC1091
   rec host "$(
     [ ! -r /etc/os-release ] || . /etc/os-release
     read -r _ memory _ </proc/meminfo
-    printf 'id=%s\nversion=%s\nmachine=%s\nclock=%s\nmemory_kb=%s\nssh=%s\n' \
-      "${ID:-unknown}" "${VERSION_ID:-0}" "$(uname -m)" "$(date +%s)" "$memory" "$1"
+    printf 'id=%s\nversion=%s\nmachine=%s\nclock=%s\nmemory_kb=%s\nssh=%s\nmachine_id=%s\n' \
+      "${ID:-unknown}" "${VERSION_ID:-0}" "$(uname -m)" "$(date +%s)" "$memory" "$1" "$(machine_id)"
   )"
 }

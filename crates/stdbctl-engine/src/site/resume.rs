@@ -8,7 +8,7 @@
 //!    that it has switched on and nobody has confirmed is off again by then: only a connection that was opened for that
 //!    confirms it, and the one that was made anew is not.
 //! 3. The host says how the tasks of the cut-off script ended, which that has written down, and is observed anew, from
-//!    the start, with the lock held.
+//!    the start, with the lock held. Another machine that the new connection may have led to is left alone.
 //! 4. What is left to do must have been approved with the plan (see [`approval`](super::approval)); if not, nothing
 //!    more is changed and the run says what it is.
 //! 5. What is not left any more is told and counted as changed; what is left is made, once. A task that
@@ -122,7 +122,8 @@ impl Site {
         let Some(host) = self.host.clone() else { return Ok(Vec::new()) };
         let key = RunKey::new(&options.operator, &options.verb)?;
         let lost_run = self.lost_run.as_deref().unwrap_or_default();
-        let stdin = script::observe_locked(&key, lost_run, &planner::probes(&self.graph));
+        let machine = &self.seen.host.machine_id;
+        let stdin = script::observe_locked(&key, lost_run, machine, &planner::probes(&self.graph));
         let name = self.report.host.clone();
         let wait = |record: &_| tell_wait(&name, record, events);
         let said = Conversation::hold(&key.nonce, |output| host.run(stdin, output), wait).await;

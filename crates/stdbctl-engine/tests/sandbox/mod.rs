@@ -34,6 +34,8 @@ pub(crate) struct Sandbox {
     lets_in: Option<Condition>,
     /// Whether the operator may connect again, and nothing is cut from then on.
     comes_back: AtomicBool,
+    /// It is another machine then.
+    moves: bool,
     is_back: AtomicBool,
     /// Run before the script that changes, as another operator would.
     meanwhile: Option<Box<dyn Fn() + Send + Sync>>,
@@ -56,6 +58,7 @@ impl Sandbox {
             cut_when: None,
             lets_in: None,
             comes_back: AtomicBool::new(false),
+            moves: false,
             is_back: AtomicBool::new(false),
             meanwhile: None,
             runs: AtomicUsize::new(0),
@@ -71,6 +74,11 @@ impl Sandbox {
     /// The same, and the operator can connect again, once.
     pub(crate) fn that_comes_back(self) -> Self {
         Self { comes_back: AtomicBool::new(true), ..self }
+    }
+
+    /// The same, and what they are connected to then is another machine.
+    pub(crate) fn that_moves(self) -> Self {
+        Self { moves: true, ..self.that_comes_back() }
     }
 
     pub(crate) fn whole(self) -> Self {
@@ -120,6 +128,7 @@ impl Sandbox {
         let (_, script) = text.split_once('\n').unwrap();
         let at = |name: &str| self.path(name).display().to_string();
         let script = script.replace("/var/lib/stdbctl", &at("state")).replace("/run/stdbctl", &at("run"));
+        let script = script.replace("/etc/machine-id", &at("machine-id"));
         let script = script.replace("/etc/default/ufw", &at("ufw/default")).replace("/etc/ufw", &at("ufw"));
         let script = script.replace(" PATH=", &format!(" PATH={}:", at("commands")));
         format!("{}\n{script}", script.len()).into_bytes()
@@ -222,6 +231,9 @@ impl Host for Sandbox {
     fn reconnect(&self) -> Option<BoxFuture<'_, Result<(), HostError>>> {
         let again = self.comes_back.swap(false, Ordering::SeqCst);
         self.is_back.store(again, Ordering::SeqCst);
+        if again && self.moves {
+            std::fs::write(self.path("machine-id"), "another\n").unwrap();
+        }
         again.then(|| -> BoxFuture<'_, _> { Box::pin(async { Ok(()) }) })
     }
 }
