@@ -5,7 +5,6 @@
 use std::process::Command;
 use std::time::Duration;
 
-use serde_json::Value;
 use stdbctl_tests::deadline::wait_for;
 use stdbctl_tests::lab::{LabHost, line};
 use stdbctl_tests::operator::{Operator, Run, Running};
@@ -66,19 +65,18 @@ fn count(run: &Run, event: &str) -> usize {
 fn went_on(run: &Run) {
     run.exited(0);
     assert_eq!((count(run, "connection_lost"), count(run, "reconnected")), (1, 1), "{run}");
-    let planned = run.events().into_iter().find(|event| event["event"] == "planned").unwrap();
-    let tasks = |plan: &Value| -> Vec<String> {
-        let changes = plan["changes"].as_array().unwrap();
-        changes.iter().map(|change| change["task"].as_str().unwrap().to_owned()).collect()
-    };
-    let mut planned = tasks(&planned["plans"][0]);
+    let event = run.events().into_iter().find(|event| event["event"] == "planned").unwrap();
+    let plan = &event["plans"][0];
+    let tasks = plan["changes"].as_array().unwrap().iter();
+    let mut planned: Vec<_> = tasks.map(|change| change["task"].as_str().unwrap().to_owned()).collect();
     let mut changed = run.tasks("changed");
     planned.sort();
     changed.sort();
     assert_eq!(changed, planned, "{run}");
     let counts = run.finished()["hosts"].as_object().unwrap().values().next().unwrap().clone();
     assert_eq!(counts["changed"], planned.len(), "{run}");
-    assert_eq!((&counts["failed"], counts["unchanged"].is_u64()), (&Value::from(0), true), "{run}");
+    assert_eq!(counts["failed"], 0, "{run}");
+    assert_eq!(counts["unchanged"], plan["unchanged"], "{run}");
 }
 
 /// Waits until nothing of a run goes on any more on the host.
@@ -136,19 +134,27 @@ fn cut_while_it_looks(host: &LabHost) {
     assert_eq!(desk.proxy.counts().connections, 2, "{run}");
 }
 
-/// The firewall that is on and not confirmed goes off with the lost run, and on again with a confirmation of its own.
+/// Cut as the connection comes that is to confirm it: a firewall that is on and not confirmed goes off with the lost run,
+/// and on again with a confirmation of its own.
 fn cut_at_the_firewall(host: &LabHost) {
     host.sh("ufw disable");
     let cursor = host.journal_cursor();
-    let desk = Desk::at(host, RTT);
-    let run = desk.deploy_cut_at("firewall");
+    // So far away that it is not confirmed before the cut.
+    let desk = Desk::at(host, Duration::from_millis(300));
+    let running = desk.start();
+    wait_for("a connection that is to confirm the firewall", SOON, || {
+        (desk.proxy.counts().connections >= 2).then_some(())
+    });
+    desk.proxy.cut();
+    let run = running.wait();
     went_on(&run);
-    assert!(desk.proxy.counts().connections >= 3, "a connection of its own confirms it\n{run}");
     assert!(host.holds("ufw status | grep -q '^Status: active'"));
     assert!(host.holds("! systemctl list-units --all 'stdbctl-revert-*' | grep -q stdbctl-revert"));
     let started = host.journal_since(&cursor);
     let started = started.iter().filter(|entry| entry.contains("Started stdbctl-revert-")).count();
     assert!(started >= 1, "there is a way back each time");
+    let connections = usize::try_from(desk.proxy.counts().connections).unwrap();
+    assert!(connections >= 2 + started, "each time a connection of its own confirms it\n{run}");
 }
 
 fn cut_while_sshd_restarts(host: &LabHost) {
