@@ -67,23 +67,6 @@ hold() {
   file=$held
 }
 
-# An end that its connection has lost without a word writes to the part as long as it likes, when the file is in its
-# place too. So that keeps its file, and a copy takes the name. Ends that know of it are gone in a moment.
-renew() {
-  if ! command -v flock >/dev/null || flock -w 1 9; then return; fi
-  copy=${part%.part}-$nonce.part
-  # Under -C no file that is there is opened, and no link to one followed.
-  set -C
-  exec 8>"$copy"
-  set +C
-  if cp --sparse=always "$held" /proc/self/fd/8 2>/dev/null; then
-    mv -fT "$copy" "$part"
-  else
-    rm -f "$copy"
-  fi
-  exec 8>&- 9<"$part"
-}
-
 # Is there room, and what is there already? What nobody went on with for a week goes.
 look() {
   locate "$path"
@@ -99,7 +82,6 @@ look() {
   fi
   [ -e "$part" ] || (set -C && : >"$part") || [ -e "$part" ]
   exec 9<"$part"
-  renew
   is_ours || exit 76
   free=$(df --output=avail -B1 "${part%/*}/" | tail -n 1)
   free=$((free + $(stat -L -c '%b * %B' "$held")))
@@ -330,8 +312,6 @@ case $verb in
   part)
     locate "$path"
     hold
-    # Who comes later sees by this that somebody may write to it.
-    if command -v flock >/dev/null; then flock -s 9 || :; fi
     serve
     ;;
   target)
