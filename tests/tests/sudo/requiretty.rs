@@ -108,7 +108,11 @@ fn a_run_that_is_cut_off_ends_on_the_host(host: &LabHost, operator: &Operator) {
         let near = host.reach_through(&proxy, operator.home());
         let cut = line(&[&near, &host.wish_private()], &["deploy", "--yes", "--output", "json"]);
         let run = operator.run(&cut);
-        if run.code != Some(0) {
+        if run.code == Some(0) {
+            let is_loss =
+                |event: &serde_json::Value| event.get("event").is_some_and(|kind| kind == "connection_lost");
+            assert!(run.events().iter().any(is_loss), "not cut {direction:?} after {bytes} bytes\n{run}");
+        } else {
             run.failed(4, &["connection"]);
         }
         quiet(host);

@@ -67,8 +67,8 @@ impl RootError {
                 "run again with the right password, and hosts with different passwords one by one (--limit, --host)"
             }
             Self::Unproven(_) => {
-                "see first what became of it there, and whether the account is locked (`faillock --user USER`); \
-                 then run again, with one host first (--host, --limit)"
+                "see first what `sudo true` says there, and whether the account is locked (`faillock --user USER`); \
+                 then run again, without that host (--limit) until sudo works there"
             }
             Self::TerminalNeeded(_) => {
                 "put `Defaults:USER !requiretty` into a file of its own below /etc/sudoers.d, log in as root, \

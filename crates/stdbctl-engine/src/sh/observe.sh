@@ -77,8 +77,9 @@ see_stamp() {
   rec "stamp:$1" "$stamp"
 }
 
-# machine_id: what tells this machine from all others, from copies of it too.
+# machine_id: what tells this machine from all others, from copies of it too. Nothing where that is not known.
 machine_id() {
+  [ -s /etc/machine-id ] || return 0
   for part in /etc/machine-id /sys/class/dmi/id/product_uuid; do
     line=
     [ ! -r "$part" ] || IFS= read -r line <"$part"

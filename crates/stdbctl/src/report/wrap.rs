@@ -37,7 +37,7 @@ pub(crate) fn hanging(before: &str, words: &str, hang: usize, width: Option<usiz
 /// The words in lines of at most so many columns, as far as words and commands allow. There is one line at least.
 pub(crate) fn wrapped(words: &str, first: usize, others: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
-    for word in with_whole_commands(words).split_whitespace() {
+    for word in with_whole_commands(words).split(' ').filter(|word| !word.is_empty()) {
         let room = if lines.len() == 1 { first } else { others };
         match lines.last_mut() {
             Some(line) if line.is_empty() => line.push_str(word),
