@@ -207,7 +207,7 @@ impl Host for SshHost {
             return None;
         }
         Some(Box::pin(async {
-            let session = stdbctl_ssh::reconnect(self.options.clone()).await.map_err(not_connected)?;
+            let session = reopen(self.options.clone()).await?;
             let lost = std::mem::replace(&mut *lock(&self.session), Arc::new(session));
             self.count(stats(&lost));
             Ok(())
