@@ -21,7 +21,15 @@ impl Distance {
     /// # Panics
     /// When the proxy cannot listen, or the files cannot be written.
     pub fn to(host: &LabHost, operator: &Operator) -> Self {
-        let proxy = Proxy::in_front_of(host.ssh_socket(), RTT).unwrap_or_else(|error| panic!("{error}"));
+        Self::of(RTT, host, operator)
+    }
+
+    /// The same with this round-trip time.
+    ///
+    /// # Panics
+    /// As [`Distance::to`].
+    pub fn of(rtt: Duration, host: &LabHost, operator: &Operator) -> Self {
+        let proxy = Proxy::in_front_of(host.ssh_socket(), rtt).unwrap_or_else(|error| panic!("{error}"));
         let reach = host.reach_through(&proxy, operator.home());
         Self { proxy, reach }
     }

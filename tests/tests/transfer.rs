@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use stdbctl_tests::deadline::{finish, wait_for};
+use stdbctl_tests::distance::Distance;
 use stdbctl_tests::lab::{LabHost, flags, line};
 use stdbctl_tests::operator::{Operator, Run, binary};
 use stdbctl_tests::proxy::{Direction, Proxy};
@@ -74,12 +75,11 @@ fn files_and_directories_as_whom_one_likes() {
     assert!(refused.stderr.contains("--sudo"), "{refused}");
     assert!(!host.holds("ls -a /etc | grep stdbctl-"), "nothing is left behind");
     // So far away that what sudo itself takes is none of it.
-    let proxy = Proxy::in_front_of(host.ssh_socket(), Duration::from_millis(400)).unwrap();
-    let far = host.reach_through(&proxy, operator.home());
+    let far = Distance::of(Duration::from_millis(400), &host, &operator);
     let trips = |arguments: &[&str]| {
-        let before = proxy.counts().round_trips;
-        operator.run(&line(&[&far], arguments)).exited(0);
-        proxy.counts().round_trips - before
+        let (run, trips) = far.round_trips(|reach| operator.run(&line(&[reach], arguments)));
+        run.exited(0);
+        trips
     };
     let as_user = trips(&["push", "a b", "/tmp/cost"]);
     let as_root = trips(&["push", "--sudo", "a b", "/etc/lab-file"]);
