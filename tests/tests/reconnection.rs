@@ -157,15 +157,16 @@ fn cut_at_the_firewall(host: &LabHost) {
     assert!(connections >= 2 + started, "each time a connection of its own confirms it\n{run}");
 }
 
+/// sshd is away until the first try has found nobody there.
 fn cut_while_sshd_restarts(host: &LabHost) {
     host.sh(UNDO);
     let desk = Desk::at(host, RTT);
     let running = desk.start();
     running.wait_for_line(r#""event":"task_started""#, SOON);
-    host.sh(
-        "systemd-run -q --on-active=1s systemctl start ssh; systemctl stop ssh.socket ssh 2>/dev/null; :",
-    );
+    host.sh("systemctl stop ssh.socket ssh 2>/dev/null; ! systemctl is-active -q ssh");
     desk.proxy.cut();
+    wait_for("a try that finds nobody", SOON, || (desk.proxy.counts().connections >= 2).then_some(()));
+    host.sh("systemctl start ssh");
     went_on(&running.wait());
     let connections = desk.proxy.counts().connections;
     assert!((2..=4).contains(&connections), "it does not hammer: {connections}");
