@@ -25,6 +25,7 @@ use crate::identity::Identities;
 use crate::keyring::Keyring;
 use crate::observer::{Observation, Observer};
 use crate::printable::printable;
+use crate::rekey::RekeyLimit;
 use crate::route::{Route, Way};
 use crate::session::Session;
 use crate::ssh_config::tokens::{Tokens, local_host, local_user};
@@ -94,6 +95,8 @@ pub struct ConnectOptions {
     /// How long the line may be quiet before the server is asked whether it is still there. The connection
     /// counts as lost after four times as long without a sign of life.
     pub keep_alive: Duration,
+    /// When this side exchanges keys anew.
+    pub rekey_limit: RekeyLimit,
     /// Connect to this address instead of looking the host's name up. The name still decides about the host key.
     pub address: Option<IpAddr>,
     /// Which kind of address is connected to.
@@ -152,6 +155,7 @@ impl ConnectOptions {
             required_rsa_size: REQUIRED_RSA_SIZE,
             connect_timeout: Duration::from_secs(15),
             keep_alive: Duration::from_secs(15),
+            rekey_limit: RekeyLimit::default(),
             address: None,
             address_family: AddressFamily::Any,
             bind_address: None,
@@ -363,6 +367,7 @@ async fn agree(
         preferred: check.preferred().map_err(|none| none_left(options, none))?,
         window_size: WINDOW,
         channel_buffer_size: MESSAGES_PER_CHANNEL,
+        limits: options.rekey_limit.limits(),
         keepalive_interval: Some(options.keep_alive),
         keepalive_max: KEEP_ALIVES,
         ..Config::default()

@@ -24,6 +24,7 @@ pub use run::SshConfig;
 
 use crate::algorithms::AlgorithmRules;
 use crate::connect::{ConnectOptions, Recording};
+use crate::rekey::RekeyLimit;
 use crate::target::Target;
 
 /// In place of a file: none at all.
@@ -68,6 +69,8 @@ pub struct HostConfig {
     pub connect_timeout: Option<Duration>,
     /// How long the line may be quiet before the server is asked for a sign of life.
     pub keep_alive: Option<Duration>,
+    /// When keys are exchanged anew.
+    pub rekey_limit: RekeyLimit,
     /// Which kind of address is connected to.
     pub family: AddressFamily,
     /// The local address to connect from.
@@ -184,6 +187,7 @@ impl HostConfig {
         options.host_key_alias = self.host_key_alias;
         options.connect_timeout = self.connect_timeout.unwrap_or(options.connect_timeout);
         options.keep_alive = self.keep_alive.unwrap_or(options.keep_alive).min(LONGEST_KEEP_ALIVE);
+        options.rekey_limit = self.rekey_limit;
         options.address_family = self.family;
         options.bind_address = self.bind_address;
         options.recording = Recording {

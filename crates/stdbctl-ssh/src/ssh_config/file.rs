@@ -16,6 +16,8 @@ const SYSTEM_DIRECTORY: &str = "/etc/ssh";
 const COLLECTED: [&str; 2] = ["identityfile", "certificatefile"];
 /// Keywords with several values on one line.
 const LISTS: [&str; 2] = ["userknownhostsfile", "globalknownhostsfile"];
+/// A keyword whose value has two parts.
+const PAIR: &str = "rekeylimit";
 /// Keywords whose values are words.
 const WORDS: [&str; 12] = [
     "addressfamily",
@@ -144,7 +146,8 @@ impl<'t> Reading<'t> {
         if is_decided || (self.settings.has(keyword) && !COLLECTED.contains(&keyword)) {
             return Ok(());
         }
-        let all = if LISTS.contains(&keyword) { arguments } else { std::slice::from_ref(first) };
+        let pair = if keyword == PAIR { arguments.join(" ") } else { first.clone() };
+        let all = if LISTS.contains(&keyword) { arguments } else { std::slice::from_ref(&pair) };
         for value in all {
             self.settings.add(keyword, &typed_value(keyword, value));
         }

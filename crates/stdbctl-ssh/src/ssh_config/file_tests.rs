@@ -6,7 +6,7 @@ use super::super::{Agent, Proxy};
 use super::*;
 
 /// Configurations, and hosts to be asked about in each. `DIR` is a directory with some more files.
-const TABLE: [(&str, &[&str]); 22] = [
+const TABLE: [(&str, &[&str]); 25] = [
     ("", &["web1", "WEB1", "10.0.0.1", "::1", "me@web1:2222"]),
     (
         "Host web1\n  HostName 10.0.0.5\n  User deploy\n  Port 2222\n",
@@ -59,6 +59,9 @@ const TABLE: [(&str, &[&str]); 22] = [
          CASignatureAlgorithms ssh-ed25519\nPubkeyAcceptedAlgorithms ssh-ed25519\n",
         &["web1"],
     ),
+    ("RekeyLimit 2M 1m30s\n", &["web1"]),
+    ("Host web1\nRekeyLimit default 1h\nHost web2\nRekeyLimit 512k none\n", &["web1", "web2"]),
+    ("RekeyLimit 16G\n", &["web1"]),
     ("Include DIR/conf.d/*.conf\nInclude DIR/none\nUser last\n", &["web1", "web2"]),
     ("Host web2\nInclude DIR/conf.d/*.conf\nHost *\nUser last\nMatch all\nPort 77\n", &["web1", "web2"]),
 ];

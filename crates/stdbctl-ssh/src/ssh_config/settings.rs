@@ -8,6 +8,7 @@ use super::{
     AddressFamily, Agent, Authentication, ConfigError, HostConfig, Origin, Proxy, Strictness, UpdateHostKeys,
 };
 use crate::algorithms::{AlgorithmList, AlgorithmRules};
+use crate::rekey::RekeyLimit;
 use crate::target::Target;
 
 /// What OpenSSH tries where no `IdentityFile` is named, of any of its versions.
@@ -122,6 +123,7 @@ impl Settings {
             strictness: self.strictness()?,
             connect_timeout: seconds(self.one("connecttimeout")),
             keep_alive: seconds(self.one("serveraliveinterval")),
+            rekey_limit: self.rekey_limit(),
             family: match self.one("addressfamily") {
                 Some("inet") => AddressFamily::Inet,
                 Some("inet6") => AddressFamily::Inet6,
@@ -216,6 +218,12 @@ impl Settings {
         }
     }
 
+    /// Bytes and a time, of which either may be left out, `default`, `none` or, as `ssh -G` prints that, 0.
+    fn rekey_limit(&self) -> RekeyLimit {
+        let mut words = self.one("rekeylimit").unwrap_or_default().split_whitespace();
+        RekeyLimit::new(words.next().and_then(bytes), seconds(words.next()))
+    }
+
     fn agent(&self, tokens: &Tokens) -> Result<Agent, ConfigError> {
         Ok(match self.first("identityagent") {
             None | Some("SSH_AUTH_SOCK" | "$SSH_AUTH_SOCK" | "") => Agent::Environment,
@@ -290,6 +298,19 @@ fn names(list: &str) -> Vec<&str> {
     }
     names.push(rest);
     names
+}
+
+/// A number of bytes as `ssh_config(5)` writes it: `512K`, `1G`.
+fn bytes(value: &str) -> Option<usize> {
+    let (number, unit) = value.split_at(value.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len());
+    let shift = match unit.to_ascii_lowercase().as_str() {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        _ => return None,
+    };
+    number.parse::<usize>().ok()?.checked_mul(1 << shift).filter(|bytes| *bytes > 0)
 }
 
 /// A time as `ssh_config(5)` writes it: `90`, `1m30s`, `2h`.

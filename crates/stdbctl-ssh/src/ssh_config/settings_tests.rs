@@ -19,7 +19,7 @@ fn every_keyword_has_its_field() {
          certificatefile /keys/%n-cert.pub\nglobalknownhostsfile /etc/ssh/known /etc/ssh/known2\n\
          userknownhostsfile /home/ada/kh1 /a b/kh2\nconnecttimeout 7\nproxyjump bob@bastion:2200,second\n\
          preferredauthentications password\nbatchmode yes\nnumberofpasswordprompts 2\n\
-         hashknownhosts yes\nupdatehostkeys ask\ncheckhostip yes\nrequiredrsasize 3072\n\
+         rekeylimit 2097152 90\nhashknownhosts yes\nupdatehostkeys ask\ncheckhostip yes\nrequiredrsasize 3072\n\
          hostkeyalgorithms ssh-ed25519\ncasignaturealgorithms ecdsa-sha2-nistp256\nmacs hmac-sha2-256\n\
          kexalgorithms curve25519-sha256\nciphers aes256-ctr\npubkeyacceptedalgorithms rsa-sha2-512\n",
     );
@@ -41,6 +41,7 @@ fn every_keyword_has_its_field() {
         strictness: Strictness::AcceptNew,
         connect_timeout: Some(Duration::from_secs(7)),
         keep_alive: Some(Duration::from_secs(33)),
+        rekey_limit: RekeyLimit { bytes: 2 << 20, time: Duration::from_secs(90) },
         family: AddressFamily::Inet6,
         bind_address: Some("127.0.0.1".to_owned()),
         hash_known_hosts: true,
@@ -58,6 +59,27 @@ fn every_keyword_has_its_field() {
         required_rsa_size: Some(3072),
     };
     assert_eq!(config, expected);
+}
+
+#[test]
+fn keys_are_exchanged_no_later_than_usual() {
+    let usual = RekeyLimit::default();
+    for (value, bytes, time) in [
+        ("0 0", None, None),
+        ("default none", None, None),
+        ("512K", Some(512 << 10), None),
+        ("default 1m30s", None, Some(90)),
+        ("64G 2h", None, None),
+        ("99999999999999G", None, None),
+        ("x 1x", None, None),
+    ] {
+        let expected = RekeyLimit {
+            bytes: bytes.unwrap_or(usual.bytes),
+            time: time.map_or(usual.time, Duration::from_secs),
+        };
+        assert_eq!(reads(&format!("rekeylimit {value}\n")).rekey_limit, expected, "{value}");
+    }
+    assert_eq!((usual.bytes, usual.time.as_secs(), reads("").rekey_limit), (1 << 30, 3600, usual));
 }
 
 #[test]

@@ -26,6 +26,7 @@ mod passphrases;
 mod progress;
 mod proxy;
 mod reconnect;
+mod rekey;
 mod round_trips;
 mod sshd;
 mod transfer;

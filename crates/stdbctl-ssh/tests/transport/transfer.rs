@@ -34,7 +34,7 @@ pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
 /// Two directories: one is this side's, the other the host's.
 pub(crate) struct Desk {
     pub(crate) session: Session,
-    sshd: Sshd,
+    pub(crate) sshd: Sshd,
     here: TempDir,
     there: TempDir,
 }
