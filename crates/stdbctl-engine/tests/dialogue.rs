@@ -11,12 +11,14 @@ mod sandbox;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use sandbox::Sandbox;
 use stdbctl_engine::dialogue::{self, Changing, Record, assign};
 use stdbctl_engine::failure::Failure;
 use stdbctl_engine::host::{BoxFuture, Ending, Host, HostError, Output, Stdin};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 const ADA: Changing<'static> = Changing { operator: "ada@laptop", verb: "publish" };
 
@@ -51,14 +53,23 @@ async fn payloads_come_in_order_on_standard_input() {
 #[tokio::test]
 async fn what_takes_long_is_heard_of_and_its_status_and_input_are_handed_on() {
     for host in shells() {
-        let script = "slow() { cat >\"$run/got\"; sleep 2.5; return 3; }\n\
-                      main() { ticking slow; tell status \"$?\"; tell got \"$(cat \"$run/got\")\"; }";
+        let gate = host.path("gate");
+        let script = format!(
+            "slow() {{ cat >\"$run/got\"; until [ -e '{}' ]; do sleep 0.05; done; return 3; }}\n\
+             main() {{ ticking slow; tell status \"$?\"; tell got \"$(cat \"$run/got\")\"; }}",
+            gate.display()
+        );
         let payload = vec![Stdin::Bytes(b"payload".to_vec())];
         let mut ticks = 0;
-        let count = |record: &Record| ticks += usize::from(record.kind == "tick");
-        let records = dialogue::change(&host, ADA, script, payload, count).await.unwrap();
+        let open_at_the_second = |record: &Record| {
+            ticks += usize::from(record.kind == "tick");
+            if ticks == 2 {
+                std::fs::write(&gate, "").unwrap();
+            }
+        };
+        let change = dialogue::change(&host, ADA, &script, payload, open_at_the_second);
+        let records = timeout(Duration::from_secs(60), change).await.unwrap().unwrap();
         assert_eq!((texts(&records, "status"), texts(&records, "got")), (vec!["3"], vec!["payload"]));
-        assert!(ticks >= 2, "{ticks}");
     }
 }
 

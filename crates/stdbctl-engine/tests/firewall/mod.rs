@@ -2,6 +2,7 @@
 //! that keep account; `tests/tests/reconnection.rs` has the real ones.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use stdbctl_engine::failure::Failure;
 
 use crate::sandbox::{Sandbox, deploy};
-use crate::{changed, planned};
+use crate::{changed, of_the_connection, planned};
 
 /// Each writes into the account what it was told; a firewall that is switched on with no way back is a lock-out.
 const COMMANDS: [(&str, &str); 4] = [
@@ -49,24 +50,26 @@ fn host() -> Sandbox {
     host
 }
 
+/// Whether it goes off later by itself.
+fn has_a_way_back(ufw: &Path) -> bool {
+    let mut files = std::fs::read_dir(ufw).unwrap().flatten();
+    files.any(|entry| entry.file_name().to_string_lossy().starts_with("revert."))
+}
+
 /// On or off, each time that was said; and nothing goes off later by itself.
 fn account(host: &Sandbox) -> Vec<String> {
-    assert!(
-        !std::fs::read_dir(host.path("ufw"))
-            .unwrap()
-            .flatten()
-            .any(|entry| { entry.file_name().to_string_lossy().starts_with("revert.") })
-    );
+    assert!(!has_a_way_back(&host.path("ufw")));
     host.read("ufw/account").lines().map(str::to_owned).collect()
 }
 
-/// The same host, whose operator's connection is cut as soon as another one is to confirm the firewall, and whether that
-/// one `gets_in`.
+/// The same host, whose operator's connection is cut as soon as another one is to confirm the firewall. If that one
+/// `gets_in`, as soon as the host knows, of which the operator never hears.
 fn cut_at_the_confirmation(gets_in: bool, host_hears: bool) -> Sandbox {
     let asked = Arc::new(AtomicBool::new(false));
     let is_first = Arc::clone(&asked);
     let host = host().lets_in(move || is_first.swap(true, Ordering::SeqCst) || gets_in);
-    let so = move || asked.load(Ordering::SeqCst);
+    let ufw = host.path("ufw");
+    let so = move || asked.load(Ordering::SeqCst) && !(gets_in && has_a_way_back(&ufw));
     if host_hears { host.cut_when(so) } else { host.forgotten_when(so) }
 }
 
@@ -75,6 +78,8 @@ async fn goes_on(gets_in: bool, expected: &[&str]) {
     for host_hears in [true, false] {
         let host = Arc::new(cut_at_the_confirmation(gets_in, host_hears).that_comes_back());
         let (report, events) = deploy(&host, &tasks(), true).await;
+        let connections: Vec<_> = events.iter().filter_map(|event| of_the_connection(&event.kind)).collect();
+        assert_eq!(connections, ["lost", "back"]);
         assert!(report.hosts[0].failure.is_none(), "{:?}", report.hosts[0].failure);
         assert_eq!((report.hosts[0].counts.changed, changed(&events)), (1, vec!["firewall".to_owned()]));
         assert_eq!(account(&host), expected);

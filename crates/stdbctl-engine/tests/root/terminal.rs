@@ -88,9 +88,10 @@ async fn a_signal_is_told_from_a_status_that_looks_like_one() {
 #[tokio::test]
 async fn what_is_left_running_is_not_hung_up() {
     for (account, root) in accounts("dash") {
-        let script = "(trap 'echo HUP >hung-up; exit' HUP; sleep 1; echo >lived) >/dev/null 2>&1 &";
+        let script = "(trap 'echo HUP >hung-up; exit' HUP; until test -e over; do sleep 0.05; done; echo >lived) >/dev/null 2>&1 &";
         let (out, ending) = account.run_as(&root, script, b"").await;
         assert_eq!(ending.unwrap(), Ending::Status(0), "{out}");
+        account.write("over", "");
         let limit = std::time::Instant::now() + std::time::Duration::from_secs(30);
         while !account.holds("lived") {
             assert!(!account.holds("hung-up") && std::time::Instant::now() < limit);
