@@ -228,6 +228,8 @@ fn a_server_that_does_not_answer_is_not_waited_for_again_and_again() {
         }
     });
     assert_eq!(patience_with(address), "10");
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    assert_eq!(patience_with(closed), "1");
+    // Nobody listens there, nor can anybody else.
+    let closed = tokio::net::TcpSocket::new_v4().unwrap();
+    closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    assert_eq!(patience_with(closed.local_addr().unwrap()), "1");
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring::default_provider;
@@ -102,9 +102,12 @@ fn acceptor() -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config))
 }
 
-/// A port that nothing listens on.
-async fn closed_port() -> u16 {
-    TcpListener::bind((LOOPBACK, 0)).await.unwrap().local_addr().unwrap().port()
+/// A port that nobody listens on, and nobody else can, for as long as the socket is there.
+fn closed_port() -> (TcpSocket, u16) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((LOOPBACK, 0).into()).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    (socket, port)
 }
 
 fn ca() -> PathBuf {
@@ -132,10 +135,11 @@ fn told(report: &Report) -> String {
 
 #[tokio::test]
 async fn a_sound_server_passes_every_check() {
+    let (_held, closed) = closed_port();
     let ports = Ports {
         http: serve(redirecting, false).await,
         https: serve(sound, true).await,
-        spacetimedb: Some(closed_port().await),
+        spacetimedb: Some(closed),
     };
     let report = verify(&options("db.example.com", ports)).await.unwrap();
     assert!(report.ok(), "{}", told(&report));
@@ -153,8 +157,8 @@ async fn a_plain_server_that_is_open_fails_nearly_every_check() {
 
 #[tokio::test]
 async fn what_is_opened_on_purpose_is_not_asked_for() {
-    let ports =
-        Ports { http: serve(upgrading, false).await, https: 0, spacetimedb: Some(closed_port().await) };
+    let (_held, closed) = closed_port();
+    let ports = Ports { http: serve(upgrading, false).await, https: 0, spacetimedb: Some(closed) };
     let public = Public { subscribe: true, identity: true, call: true, sql: true, publish: true, ipv6: true };
     let report = verify(&VerifyOptions { public, ..options("db.example.com", ports) }).await.unwrap();
     assert!(report.ok(), "{}", told(&report));
@@ -166,10 +170,11 @@ async fn what_is_opened_on_purpose_is_not_asked_for() {
 
 #[tokio::test]
 async fn a_certificate_must_be_for_the_name_and_from_a_known_ca() {
+    let (_held, closed) = closed_port();
     let ports = Ports {
         http: serve(redirecting, false).await,
         https: serve(sound, true).await,
-        spacetimedb: Some(closed_port().await),
+        spacetimedb: Some(closed),
     };
     let other_name = verify(&options("other.example.com", ports)).await.unwrap();
     assert!(!other_name.checks[0].ok);
@@ -187,7 +192,8 @@ async fn a_certificate_must_be_for_the_name_and_from_a_known_ca() {
 async fn a_server_that_says_nothing_is_given_up() {
     let listener = TcpListener::bind((LOOPBACK, 0)).await.unwrap();
     let http = listener.local_addr().unwrap().port();
-    let ports = Ports { http, https: 0, spacetimedb: Some(closed_port().await) };
+    let (_held, closed) = closed_port();
+    let ports = Ports { http, https: 0, spacetimedb: Some(closed) };
     let options = VerifyOptions { timeout: Duration::from_millis(50), ..options("db.example.com", ports) };
     let report = verify(&options).await.unwrap();
     assert!(report.checks[0].detail.starts_with("no answer"), "{}", told(&report));
@@ -200,7 +206,8 @@ async fn patience_outlasts_a_server_that_is_not_ready_yet() {
         let ready = request != "GET /v1/ping" || ASKED.fetch_add(1, Ordering::SeqCst) >= 3;
         if ready { sound(request) } else { (502, "", NGINX_PAGE) }
     }
-    let ports = Ports { http: serve(late, false).await, https: 0, spacetimedb: Some(closed_port().await) };
+    let (_held, closed) = closed_port();
+    let ports = Ports { http: serve(late, false).await, https: 0, spacetimedb: Some(closed) };
     let at_once = options("db.example.com", ports);
     assert!(!verify(&at_once).await.unwrap().ok());
     let patient = VerifyOptions { patience: Duration::from_secs(20), ..at_once };
