@@ -14,7 +14,7 @@ use secrecy::SecretString;
 use stdbctl_ssh::{ConnectOptions, Keyring, Question, UnknownKey};
 use tokio::net::TcpListener;
 
-use crate::sshd::{DEADLINE, generate_key, options_for};
+use crate::sshd::{generate_key, options_for, put_forward};
 
 pub(crate) const PASSWORD: &str = "pass'word $1";
 
@@ -83,7 +83,10 @@ impl Asking {
                 tokio::spawn(async move {
                     let mut stream = stream;
                     let carry = tokio::io::copy_bidirectional(&mut stream, &mut far);
-                    drop(tokio::time::timeout(grace.unwrap_or(DEADLINE), carry).await);
+                    match grace {
+                        Some(grace) => drop(tokio::time::timeout(grace, carry).await),
+                        None => drop(carry.await),
+                    }
                 });
             }
         });
@@ -94,12 +97,13 @@ impl Asking {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
-    /// Options with a person who gives these answers.
+    /// Options with a person who gives these answers, however long that takes.
     pub(crate) fn options(&self, person: &Person) -> ConnectOptions {
         let mut options = options_for(self.port);
         options.configured_identities = Some(Vec::new());
         options.unknown_key = UnknownKey::AcceptNew;
         options.keyring = person.keyring.clone();
+        options.keep_alive = Duration::from_secs(3600);
         options
     }
 
@@ -200,31 +204,49 @@ pub(crate) struct Person {
 
 impl Person {
     pub(crate) fn answering(answers: &[&str]) -> Self {
-        Self::answering_after(Duration::ZERO, answers)
+        Self::answering_once(|_| async {}, answers)
     }
 
-    /// One who thinks for so long before each answer.
+    /// One who thinks for so long before each answer. No test need wait for it: the clock is put forward.
     pub(crate) fn answering_after(thinking: Duration, answers: &[&str]) -> Self {
-        Self::thinking(thinking, thinking, answers)
+        let think = move |_| async move {
+            // In steps: a deadline that is made anew meanwhile passes as well, and who has one gets to act on it.
+            for _ in 0..20 {
+                put_forward(thinking / 20).await;
+            }
+        };
+        Self::answering_once(think, answers)
     }
 
     /// One who does nothing about the first question.
     pub(crate) fn asleep_at_first(answers: &[&str]) -> Self {
-        Self::thinking(Duration::MAX, Duration::ZERO, answers)
+        let think = |number| async move {
+            if number == 0 {
+                std::future::pending::<()>().await;
+            }
+        };
+        Self::answering_once(think, answers)
     }
 
-    fn thinking(first: Duration, then: Duration, answers: &[&str]) -> Self {
+    /// One who gives each answer once this has come to its end, which knows how many questions there were before.
+    pub(crate) fn answering_once<F>(
+        think: impl Fn(usize) -> F + Send + Sync + 'static,
+        answers: &[&str],
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let left: VecDeque<_> = answers.iter().map(|&answer| SecretString::from(answer)).collect();
         let left = Arc::new(Mutex::new(left));
         let asked = Arc::new(Mutex::new(Vec::new()));
         let questions = Arc::clone(&asked);
         let ask = move |question| {
             let mut questions = questions.lock().unwrap();
-            let thinking = if questions.is_empty() { first } else { then };
+            let thinking = think(questions.len());
             questions.push(question);
             let left = Arc::clone(&left);
             let answer = async move {
-                tokio::time::sleep(thinking).await;
+                thinking.await;
                 let answer = left.lock().unwrap().pop_front();
                 answer.ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "none was typed"))
             };

@@ -3,7 +3,6 @@
 use std::io::ErrorKind;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use stdbctl_ssh::{ForwardError, Forwarded, Session};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -11,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::sshd::{DEADLINE, Sshd, output_of, run};
+use crate::sshd::{DEADLINE, Sshd, closed_port, output_of, run};
 
 const LOCALHOST: &str = "127.0.0.1";
 
@@ -147,11 +146,9 @@ async fn a_slow_reader_gets_everything_and_stops_nobody_for_good() {
     // Its first bytes are here, so the other end pours; nobody takes more until the others are done.
     in_time(slow.read_exact(&mut [0; 1])).await.unwrap();
     let sent = noise(1_000_000, 1);
-    let started = Instant::now();
     let back = there_and_back(forward(&session, echoing).await, &sent).await;
     assert!(back == sent);
     assert_eq!(output_of(&session, "echo quick").await, "quick\n");
-    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     // It was given up for the others' sake: what was held is gone, and that is an error and not the end.
     let failure = in_time(async {
         let mut piece = vec![0; 65_536];
@@ -206,7 +203,7 @@ async fn a_stream_that_is_dropped_is_closed_at_the_other_end() {
 async fn a_port_nobody_listens_on_is_named() {
     let sshd = Sshd::start();
     let session = sshd.connect().await;
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap().port();
+    let (_held, port) = closed_port();
     let error = refusal(&session, port).await;
     assert!(matches!(error, ForwardError::Unreachable { .. }), "{error:?}");
     assert!(error.to_string().contains(&format!("127.0.0.1:{port}")), "{error}");

@@ -1,7 +1,6 @@
 //! What an observer is told, and that it costs nothing.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use stdbctl_ssh::ssh_config::Origin;
 use stdbctl_ssh::{
@@ -10,7 +9,7 @@ use stdbctl_ssh::{
 
 use crate::asking::Person;
 use crate::configured::{Operator, host};
-use crate::proxy::{Fault, Proxy};
+use crate::proxy::{DISTANCE, Fault, Proxy};
 use crate::sshd::{Sshd, generate_key, keygen, options_for};
 
 /// What was seen so far.
@@ -202,7 +201,7 @@ async fn a_hop_has_an_observer_of_its_own() {
 #[tokio::test]
 async fn looking_on_costs_nothing_on_the_wire() {
     let sshd = Sshd::start();
-    let proxy = Proxy::start(sshd.address(), Duration::from_millis(15), Fault::None).await;
+    let proxy = Proxy::start(sshd.address(), DISTANCE, Fault::None).await;
     let known = std::fs::read_to_string(sshd.path("known_hosts")).unwrap();
     sshd.write("known_hosts", &known.replace(&sshd.port.to_string(), &proxy.port.to_string()));
     let cost = async |observed: bool| {

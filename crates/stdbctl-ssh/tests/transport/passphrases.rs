@@ -2,14 +2,16 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use stdbctl_ssh::{ConnectError, ConnectOptions, ErrorKind, Question, connect};
+use tokio::time::sleep;
 
 use crate::agent::Agent;
 use crate::asking::Person;
 use crate::configured::{Operator, certify, host, options_of};
-use crate::proxy::{Fault, Proxy};
+use crate::proxy::{DISTANCE, Fault, Proxy};
 use crate::sshd::{DEADLINE, Sshd, generate_key, keygen, output_of};
 
 const PASSPHRASE: &str = "a pass'phrase $1";
@@ -126,10 +128,21 @@ async fn keys_in_older_formats_are_unlocked_too() {
 
 #[tokio::test]
 async fn a_server_that_does_not_wait_for_a_passphrase_is_met_again() {
-    let sshd = Sshd::start_with(&["ed25519"], "LoginGraceTime 1");
+    let sshd = Arc::new(Sshd::start_with(&["ed25519"], "LoginGraceTime 3"));
     locked(&sshd, "locked");
     authorize(&sshd, "locked");
-    let person = Person::answering_after(Duration::from_secs(3), &[PASSPHRASE]);
+    let server = Arc::clone(&sshd);
+    let has_hung_up = move |_| {
+        let server = Arc::clone(&server);
+        async move {
+            while !server.visitors().is_empty() {
+                sleep(Duration::from_millis(20)).await;
+            }
+            // In one more turn of the runtime this side hears of it too.
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let person = Person::answering_once(has_hung_up, &[PASSPHRASE]);
     connect(options(&sshd, &["locked"], &person)).await.unwrap();
     assert_eq!(person.asked().len(), 1);
     assert_eq!(sshd.log().matches("Postponed publickey").count(), 2, "{}", sshd.log());
@@ -240,14 +253,13 @@ async fn unlocking_costs_no_round_trip_and_no_patience() {
     let sshd = Sshd::start();
     locked(&sshd, "locked");
     authorize(&sshd, "locked");
-    let proxy = Proxy::start(sshd.address(), Duration::from_millis(15), Fault::None).await;
+    let proxy = Proxy::start(sshd.address(), DISTANCE, Fault::None).await;
     let known = std::fs::read_to_string(sshd.path("known_hosts")).unwrap();
     sshd.write("known_hosts", &known.replace(&sshd.port.to_string(), &proxy.port.to_string()));
-    let patience = Duration::from_secs(1);
-    let person = Person::answering_after(patience * 2, &[PASSPHRASE]);
+    let person = Person::answering_after(DEADLINE * 2, &[PASSPHRASE]);
     let mut options = options(&sshd, &["locked"], &person);
     options.target.port = Some(proxy.port);
-    options.connect_timeout = patience;
+    options.keep_alive = DEADLINE * 100;
     let session = connect(options).await.unwrap();
     assert_eq!(session.stats().round_trips, 6, "TCP 1, key exchange 2, login 3");
 }

@@ -12,6 +12,10 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
+/// A delay where round trips are counted: an answer is never there before it is waited for, and what a busy machine adds
+/// is little beside it.
+pub(crate) const DISTANCE: Duration = Duration::from_millis(50);
+
 /// What the proxy does to what the server says.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Fault {

@@ -1,18 +1,13 @@
 //! What a connection and its commands cost, at a distance where it shows.
 
-use std::time::Duration;
-
 use stdbctl_ssh::{Session, connect, quote};
 
 use crate::configured::{Operator, host, host_key_line, options_of};
-use crate::proxy::{Fault, Proxy};
+use crate::proxy::{DISTANCE, Fault, Proxy};
 use crate::sshd::{Sshd, output_of, run};
 
-/// Long enough that an answer is never there before it is waited for.
-const DELAY: Duration = Duration::from_millis(15);
-
 async fn distant(sshd: &Sshd) -> (Proxy, Session) {
-    let proxy = Proxy::start(sshd.address(), DELAY, Fault::None).await;
+    let proxy = Proxy::start(sshd.address(), DISTANCE, Fault::None).await;
     let mut options = sshd.options();
     let known = std::fs::read_to_string(sshd.path("known_hosts")).unwrap();
     sshd.write("known_hosts", &known.replace(&sshd.port.to_string(), &proxy.port.to_string()));
@@ -36,7 +31,7 @@ async fn connecting_and_the_first_answer_take_eight() {
 #[tokio::test]
 async fn a_hop_adds_no_more_than_its_own_six() {
     let (hop, web) = (Sshd::start(), Sshd::start());
-    let proxy = Proxy::start(hop.address(), DELAY, Fault::None).await;
+    let proxy = Proxy::start(hop.address(), DISTANCE, Fault::None).await;
     let operator = Operator::knowing(&[&hop, &web]);
     let key = hop.path("id_ed25519");
     let bastion = format!(

@@ -10,9 +10,14 @@ use std::time::{Duration, Instant};
 use stdbctl_ssh::{Chunk, CommandError, ConnectOptions, Ending, Session, Target, UnknownKey};
 use tempfile::TempDir;
 use tokio::io::AsyncRead;
+use tokio::net::TcpSocket;
 use tokio::sync::mpsc;
+use tokio::time::{advance, pause, resume};
 
-pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+/// Longer than anything takes, on a busy machine too.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
+/// How often a file is looked at for what is to come.
+const GLANCE: Duration = Duration::from_millis(2);
 
 /// A directory of keys, an sshd that uses them, and a `known_hosts` that trusts it.
 pub(crate) struct Sshd {
@@ -58,7 +63,7 @@ impl Sshd {
             let config = configuration(path, host_keys, port, extra);
             fs::write(path.join("sshd_config"), config).unwrap();
             let mut child = spawn(path);
-            if wait_until_listening(&mut child, port) {
+            if wait_until_listening(&mut child, path, port) {
                 let sshd = Self { directory, child, port };
                 sshd.trust(host_keys);
                 return sshd;
@@ -120,23 +125,28 @@ impl Sshd {
         self.write("sshd_config", &configuration(self.directory.path(), host_keys, self.port, ""));
         self.child = spawn(self.directory.path());
         assert!(
-            wait_until_listening(&mut self.child, self.port),
+            wait_until_listening(&mut self.child, self.directory.path(), self.port),
             "sshd does not start again: {}",
             self.log()
         );
     }
 
-    /// Ends all connections, but not the sshd.
-    pub(crate) fn hang_up(&self) {
+    /// The processes that serve its connections.
+    pub(crate) fn visitors(&self) -> Vec<String> {
         let ours = format!(" {} ", self.child.id());
-        for entry in fs::read_dir("/proc").unwrap() {
-            let directory = entry.unwrap().path();
+        let directories = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
+        let of_ours = directories.filter(|directory| {
             let status = fs::read_to_string(directory.join("stat")).unwrap_or_default();
             // Behind the name in parentheses: the state and the parent.
-            let is_child = status.rsplit_once(") ").is_some_and(|(_, rest)| rest[1..].starts_with(&ours));
-            if is_child {
-                Command::new("kill").arg(directory.file_name().unwrap()).status().unwrap();
-            }
+            status.rsplit_once(") ").is_some_and(|(_, rest)| rest[1..].starts_with(&ours))
+        });
+        of_ours.map(|directory| directory.file_name().unwrap().to_str().unwrap().to_owned()).collect()
+    }
+
+    /// Ends all connections, but not the sshd.
+    pub(crate) fn hang_up(&self) {
+        for visitor in self.visitors() {
+            Command::new("kill").arg(visitor).status().unwrap();
         }
     }
 
@@ -170,6 +180,22 @@ pub(crate) fn keygen<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> String {
 
 pub(crate) fn generate_key(file: &Path, kind: &str, passphrase: &str) {
     keygen(&["-q", "-t", kind, "-N", passphrase, "-C", "test", "-f", file.to_str().unwrap()]);
+}
+
+/// Lets so much time pass at once for whoever in this process has a timer. What is on its way between processes needs its
+/// own time as before.
+pub(crate) async fn put_forward(by: Duration) {
+    pause();
+    advance(by).await;
+    resume();
+}
+
+/// A port that nobody listens on, and nobody else can, for as long as the socket is there.
+pub(crate) fn closed_port() -> (TcpSocket, u16) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    (socket, port)
 }
 
 fn free_port() -> u16 {
@@ -207,16 +233,20 @@ fn spawn(path: &Path) -> Child {
         .unwrap()
 }
 
-fn wait_until_listening(child: &mut Child, port: u16) -> bool {
+/// Whether it has the port, by its own word: whoever answers there may be another's. Nobody connects to find out, so
+/// nobody is counted who is no visitor of the test's.
+fn wait_until_listening(child: &mut Child, path: &Path, port: u16) -> bool {
     let end = Instant::now() + DEADLINE;
     while Instant::now() < end {
-        if child.try_wait().unwrap().is_some() {
-            return false;
-        }
-        if std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        let log = fs::read_to_string(path.join("log")).unwrap();
+        if log.contains(&format!("Server listening on 127.0.0.1 port {port}.")) {
             return true;
         }
-        std::thread::yield_now();
+        // With another address it would go on without this one.
+        if log.contains("Bind to port") || child.try_wait().unwrap().is_some() {
+            return false;
+        }
+        std::thread::sleep(GLANCE);
     }
     false
 }

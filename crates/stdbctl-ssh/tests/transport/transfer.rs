@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::proxy::{Fault, Proxy};
+use crate::proxy::{DISTANCE, Fault, Proxy};
 use crate::sshd::{DEADLINE, Sshd};
 
 pub(crate) const BLOCK: usize = 4 << 20;
@@ -354,7 +354,7 @@ async fn what_cannot_be_done_is_said() {
 #[tokio::test]
 async fn a_small_file_costs_three_round_trips_up_and_two_down() {
     let desk = Desk::new().await;
-    let (session, _proxy) = desk.through(Duration::from_millis(15), Fault::None).await;
+    let (session, _proxy) = desk.through(DISTANCE, Fault::None).await;
     fs::write(desk.here("a"), noise(1000, 1)).unwrap();
     let before = session.stats().round_trips;
     push_over(&session, &desk.here("a"), &desk.there("a")).await.unwrap();

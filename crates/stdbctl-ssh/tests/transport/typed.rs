@@ -5,10 +5,11 @@ use std::time::Duration;
 use russh::MethodKind::{self, KeyboardInteractive, Password, PublicKey};
 use stdbctl_ssh::ssh_config::Method;
 use stdbctl_ssh::{ConnectError, ConnectOptions, ErrorKind, Keyring, Question, connect};
+use tokio::task::yield_now;
 
 use crate::asking::{Asking, PASSWORD, Person, Prompt, Round, Wish};
-use crate::proxy::{Fault, Proxy};
-use crate::sshd::{DEADLINE, Sshd, generate_key, user};
+use crate::proxy::{DISTANCE, Fault, Proxy};
+use crate::sshd::{DEADLINE, Sshd, generate_key, put_forward, user};
 
 fn wants(proofs: &[MethodKind]) -> Wish {
     Wish { proofs: proofs.to_vec(), ..Wish::default() }
@@ -116,11 +117,21 @@ async fn a_wrong_password_on_which_the_server_hangs_up_is_tried_once_a_run() {
 #[tokio::test]
 async fn a_wrong_password_that_is_refused_too_late_is_tried_once_a_run() {
     for wish in [wants(&[Password]), asks(&[("Password: ", false, PASSWORD)])] {
-        let server = Asking::start(Wish { refuses_after: DEADLINE, ..wish }).await;
+        let server = Asking::start(Wish { refuses_after: Duration::from_secs(3600), ..wish }).await;
         let person = Person::answering(&["wrong", "wrong"]);
         let mut options = server.options(&person);
-        options.connect_timeout = Duration::from_millis(500);
-        assert_eq!(refusal(options.clone()).await.kind(), ErrorKind::Timeout);
+        options.connect_timeout = DEADLINE / 6;
+        let time_passes = async {
+            while !server.tried().iter().any(|tried| tried.ends_with(" wrong")) {
+                yield_now().await;
+            }
+            // More than once: with the answer the patience has begun anew.
+            for _ in 0..4 {
+                put_forward(options.connect_timeout).await;
+            }
+        };
+        let (error, ()) = tokio::join!(refusal(options.clone()), time_passes);
+        assert_eq!(error.kind(), ErrorKind::Timeout);
         assert_eq!(refusal(options).await.kind(), ErrorKind::AuthRefused);
         assert_eq!(person.asked().len(), 1);
         assert_eq!(server.tried().iter().filter(|tried| tried.ends_with(" wrong")).count(), 1);
@@ -323,22 +334,20 @@ async fn the_preferred_method_comes_first() {
 
 #[tokio::test]
 async fn while_a_person_thinks_no_deadline_runs() {
-    let patience = Duration::from_millis(500);
     for wish in [wants(&[Password]), asks(&[("Password: ", false, PASSWORD)])] {
         let server = Asking::start(wish).await;
-        let person = Person::answering_after(patience * 3, &[PASSWORD]);
-        let mut options = server.options(&person);
-        options.connect_timeout = patience;
-        connect(options).await.unwrap();
+        let person = Person::answering_after(DEADLINE * 2, &[PASSWORD]);
+        connect(server.options(&person)).await.unwrap();
+        assert_eq!(server.tried().iter().filter(|tried| *tried == "none").count(), 1);
     }
 }
 
 #[tokio::test]
 async fn a_server_that_does_not_wait_for_a_person_is_met_again() {
-    let grace = Some(Duration::from_millis(700));
+    let grace = Some(DEADLINE);
     for wish in [wants(&[Password]), asks(&[("Password: ", false, PASSWORD)])] {
         let server = Asking::start(Wish { grace, ..wish }).await;
-        let person = Person::answering_after(Duration::from_millis(1500), &[PASSWORD]);
+        let person = Person::answering_after(DEADLINE * 2, &[PASSWORD]);
         connect(server.options(&person)).await.unwrap();
         assert_eq!(person.asked().len(), 1);
         assert_eq!(server.tried().iter().filter(|tried| *tried == "none").count(), 2);
@@ -355,7 +364,7 @@ async fn a_login_that_is_given_up_is_in_nobody_s_way() {
         let person = Person::asleep_at_first(&[PASSWORD]);
         let is_asked = async {
             while person.asked().is_empty() {
-                tokio::task::yield_now().await;
+                yield_now().await;
             }
         };
         tokio::select! {
@@ -371,7 +380,7 @@ async fn a_login_that_is_given_up_is_in_nobody_s_way() {
 #[tokio::test]
 async fn a_password_costs_no_more_than_a_key() {
     let server = Asking::start(wants(&[Password])).await;
-    let proxy = Proxy::start(server.address(), Duration::from_millis(15), Fault::None).await;
+    let proxy = Proxy::start(server.address(), DISTANCE, Fault::None).await;
     let mut options = server.options(&Person::answering(&[PASSWORD]));
     options.target.port = Some(proxy.port);
     let session = connect(options).await.unwrap();
