@@ -12,6 +12,8 @@ use stdbctl_tests::rogue::{Rogue, Visit};
 const PATIENCE: &str = "2";
 /// How long a run may take then: each step has its own patience, and the machine may be busy.
 pub(super) const LONGEST: Duration = Duration::from_secs(12);
+/// How often its memory is looked at: seldom enough to leave the machine to it.
+const GLANCE: Duration = Duration::from_millis(1);
 pub(super) const MEGABYTE: u64 = 1 << 20;
 /// The most memory a run needs that keeps nothing of what it is sent.
 pub(super) const LITTLE: u64 = 64 * MEGABYTE;
@@ -69,7 +71,7 @@ pub(super) fn meet(behaviour: Behaviour, verb: &[&str], more: &[&str]) -> Met {
     let (mut peak, mut status) = (0, None);
     while status.is_none() && began.elapsed() < Duration::from_secs(100) {
         peak = peak.max(peak_of(child.id()).unwrap_or(0));
-        std::thread::yield_now();
+        std::thread::sleep(GLANCE);
         status = child.try_wait().unwrap();
     }
     let took = began.elapsed();
