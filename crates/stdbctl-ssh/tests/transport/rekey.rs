@@ -39,7 +39,8 @@ async fn carry(desk: &Desk) -> (usize, usize) {
 /// Input and output of one command at once, beside others.
 async fn talk(session: &Session) {
     let content = noise(SIZE / 5, 2);
-    let numbers: String = (1..=100_000).map(|number| format!("{number}\n")).collect();
+    let numbers: Vec<_> = (1..=100_000).map(|number| format!("{number}\n")).collect();
+    let numbers = numbers.concat();
     let echo = run(session, "cat", content.as_slice());
     let count = run(session, "seq 100000 | tee /dev/stderr", tokio::io::empty());
     let short = async {
