@@ -110,15 +110,16 @@ fn the_name_of_a_signal_is_only_a_name() {
     met.failed(1, &["killed by"]);
 }
 
-/// A server that pours something over whoever runs a command there: peak memory once it has poured so much.
-fn poured(pour: fn(&mut Visit, &Command) -> io::Result<()>) -> u64 {
+/// A server that pours something over whoever runs a command there, so many bytes at a time: peak memory once it has
+/// poured enough, or long enough.
+fn poured(bytes: u64, pour: fn(&mut Visit, &Command) -> io::Result<()>) -> u64 {
     let all = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&all);
     let rogue = Rogue::start(move |visit| {
         let command = visit.take_command()?;
         for_ever(|| {
             pour(visit, &command)?;
-            counted.fetch_add(30_000, Ordering::Relaxed);
+            counted.fetch_add(bytes, Ordering::Relaxed);
             Ok(())
         })
     });
@@ -126,11 +127,14 @@ fn poured(pour: fn(&mut Visit, &Command) -> io::Result<()>) -> u64 {
     let arguments = words(&["exec"], &reach(&operator, &rogue), &["--", "true"]);
     let mut command = operator.command(&arguments);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let began = Instant::now();
-    let peak = wait_for("it is poured over, or hangs up", Duration::from_secs(60), || {
-        let peak = peak_of(child.id()).unwrap_or(0);
-        let enough = all.load(Ordering::Relaxed) > 150_000_000 || began.elapsed() > Duration::from_secs(8);
-        (enough || child.try_wait().unwrap().is_some()).then_some(peak)
+    let patience = Duration::from_secs(60);
+    let began =
+        wait_for("it is poured over", patience, || (all.load(Ordering::Relaxed) > 0).then(Instant::now));
+    let mut peak = 0;
+    wait_for("it has enough, or hangs up", patience, || {
+        peak = peak.max(peak_of(child.id()).unwrap_or(0));
+        let enough = all.load(Ordering::Relaxed) > 150_000_000 || began.elapsed() > Duration::from_secs(3);
+        (enough || child.try_wait().unwrap().is_some()).then_some(())
     });
     child.kill().unwrap();
     child.wait().unwrap();
@@ -140,20 +144,20 @@ fn poured(pour: fn(&mut Visit, &Command) -> io::Result<()>) -> u64 {
 #[test]
 fn floods_take_little_memory() {
     type Pour = fn(&mut Visit, &Command) -> io::Result<()>;
-    let floods: [(&str, Pour); 6] = [
-        ("stdout", |visit, command| visit.write(command, &MUCH)),
-        ("lines of stdout", |visit, command| visit.write(command, &b"x\n".repeat(15_000))),
-        ("stderr", |visit, command| visit.complain(command, &MUCH)),
-        ("questions", |visit, _| {
+    let floods: [(&str, u64, Pour); 6] = [
+        ("stdout", 30_000, |visit, command| visit.write(command, &MUCH)),
+        ("lines of stdout", 30_000, |visit, command| visit.write(command, &b"x\n".repeat(15_000))),
+        ("stderr", 30_000, |visit, command| visit.complain(command, &MUCH)),
+        ("questions", 21, |visit, _| {
             visit.wire.send(&[vec![80], string("keepalive@rogue"), vec![1; 1]].concat())
         }),
-        ("channels", |visit, _| {
+        ("channels", 24, |visit, _| {
             visit.wire.send(&[vec![90], string("session"), uint(9), uint(1 << 20), uint(1 << 15)].concat())
         }),
-        ("debug", |visit, _| visit.wire.send(&[vec![4, 1], string(ESCAPES), string("")].concat())),
+        ("debug", 150, |visit, _| visit.wire.send(&[vec![4, 1], string(ESCAPES), string("")].concat())),
     ];
-    for (what, pour) in floods {
-        let peak = poured(pour);
+    for (what, bytes, pour) in floods {
+        let peak = poured(bytes, pour);
         assert!(peak > MEGABYTE && peak < LITTLE, "{what}: {} MB", peak / MEGABYTE);
     }
 }

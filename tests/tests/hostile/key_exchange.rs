@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use stdbctl_tests::rogue::{Visit, string, uint};
 
-use super::meeting::{Behaviour, ESCAPES, MUCH, exec, for_ever};
+use super::meeting::{Behaviour, ESCAPES, MUCH, exec, exec_impatiently, for_ever};
 
 /// One byte at a time, so slowly that no pause is longer than the patience.
 fn drip(visit: &mut Visit, bytes: impl Iterator<Item = u8>) -> io::Result<()> {
@@ -32,27 +32,28 @@ fn a_version_without_end() {
 
 #[test]
 fn a_version_that_drips() {
-    exec(|visit| drip(visit, std::iter::repeat(b's'))).failed(4, &["127.0.0.1"]);
-    exec(|visit| drip(visit, "SSH-2.0-".bytes().chain(std::iter::repeat(b'x')))).failed(4, &["127.0.0.1"]);
-    exec(|visit| drip(visit, "hello\n".bytes().cycle())).failed(4, &["127.0.0.1"]);
+    exec_impatiently(|visit| drip(visit, std::iter::repeat(b's'))).failed(4, &["127.0.0.1"]);
+    exec_impatiently(|visit| drip(visit, "SSH-2.0-".bytes().chain(std::iter::repeat(b'x'))))
+        .failed(4, &["127.0.0.1"]);
+    exec_impatiently(|visit| drip(visit, "hello\n".bytes().cycle())).failed(4, &["127.0.0.1"]);
 }
 
 #[test]
 fn a_packet_that_claims_gigabytes() {
-    exec(|visit| {
+    exec_impatiently(|visit| {
         visit.wire.greet()?;
         visit.wire.raw(&[0xff; 4])?;
         for_ever(|| visit.wire.raw(&MUCH))
     })
     .failed(4, &["127.0.0.1"]);
     // As large as is allowed, and never whole.
-    exec(|visit| {
+    exec_impatiently(|visit| {
         visit.wire.greet()?;
         visit.wire.raw(&[0, 4, 0, 0])
     })
     .failed(4, &["127.0.0.1"]);
     // The same under the cipher: what comes decrypts to any length.
-    exec(|visit| {
+    exec_impatiently(|visit| {
         visit.agree()?;
         for_ever(|| visit.wire.raw(&MUCH))
     })
@@ -61,12 +62,12 @@ fn a_packet_that_claims_gigabytes() {
 
 #[test]
 fn packets_that_drip() {
-    exec(|visit| {
+    exec_impatiently(|visit| {
         visit.wire.greet()?;
         drip(visit, [0, 0, 8, 0].into_iter().chain(std::iter::repeat(20)))
     })
     .failed(4, &["key exchange"]);
-    exec(|visit| {
+    exec_impatiently(|visit| {
         visit.agree()?;
         drip(visit, std::iter::repeat(20))
     })
@@ -94,12 +95,12 @@ fn an_offer_that_lies_about_itself() {
 
 #[test]
 fn packets_that_mean_nothing_without_end() {
-    exec(|visit| {
+    exec_impatiently(|visit| {
         visit.wire.greet()?;
         for_ever(|| visit.wire.send(&[vec![2], string(MUCH)].concat()))
     })
     .failed(4, &["127.0.0.1"]);
-    exec(|visit| {
+    exec_impatiently(|visit| {
         visit.agree()?;
         for_ever(|| visit.wire.send(&[vec![2], string(MUCH)].concat()))
     })
@@ -120,6 +121,6 @@ fn silence_at_each_step() {
     ];
     let named = ["key exchange", "authentication", "authentication", "opening a channel"];
     for (step, name) in steps.into_iter().zip(named) {
-        exec(step).failed(4, &[name]);
+        exec_impatiently(step).failed(4, &[name]);
     }
 }

@@ -4,11 +4,11 @@ use stdbctl_tests::operator::Operator;
 use stdbctl_tests::rogue::{Rogue, string};
 use stdbctl_tests::terminal::Terminal;
 
-use super::meeting::{Behaviour, ESCAPES, assert_plain, exec, for_ever, reach, words};
+use super::meeting::{Behaviour, ESCAPES, assert_plain, exec, exec_impatiently, for_ever, reach, words};
 
 #[test]
 fn banners_without_end() {
-    exec(|visit| {
+    exec_impatiently(|visit| {
         visit.agree()?;
         visit.wire.receive()?;
         visit.wire.send(&[vec![6], string("ssh-userauth")].concat())?;
@@ -61,7 +61,7 @@ fn a_question_that_looks_like_one_of_ours() {
 
 #[test]
 fn refusals_that_drive_the_terminal() {
-    let met = exec(|visit| {
+    let met = exec_impatiently(|visit| {
         visit.agree()?;
         visit.wire.receive()?;
         visit.wire.send(&[vec![6], string("ssh-userauth")].concat())?;

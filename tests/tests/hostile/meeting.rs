@@ -8,10 +8,12 @@ use stdbctl_tests::deadline::finish;
 use stdbctl_tests::operator::{Operator, Run};
 use stdbctl_tests::rogue::{Rogue, Visit};
 
-/// The patience that the operator states.
-const PATIENCE: &str = "2";
-/// How long a run may take then: each step has its own patience, and the machine may be busy.
-pub(super) const LONGEST: Duration = Duration::from_secs(12);
+/// The patience that the operator states: longer than whatever keeps a busy machine from the next step.
+const PATIENCE: &str = "60";
+/// The same where it is what ends the run.
+pub(super) const LITTLE_PATIENCE: &str = "2";
+/// How long a run may take: each step has its own patience, and the machine may be busy.
+pub(super) const LONGEST: Duration = Duration::from_secs(30);
 /// How often its memory is looked at: seldom enough to leave the machine to it.
 const GLANCE: Duration = Duration::from_millis(1);
 pub(super) const MEGABYTE: u64 = 1 << 20;
@@ -34,13 +36,17 @@ pub(super) struct Met {
 
 /// Someone with a key, and the line that leads to a server.
 pub(super) fn reach(operator: &Operator, rogue: &Rogue) -> Vec<String> {
+    reach_within(PATIENCE, operator, rogue)
+}
+
+pub(super) fn reach_within(patience: &str, operator: &Operator, rogue: &Rogue) -> Vec<String> {
     let key = operator.home().join("key");
     let mut keygen = Program::new("ssh-keygen");
     keygen.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(key);
     assert!(finish(&mut keygen, Duration::from_secs(30)).status.success());
     operator.write("known_hosts", &rogue.known_host);
     let host = format!("ubuntu@{}", rogue.address);
-    let words = ["--host", &host, "--identity", "key", "--known-hosts", "known_hosts", "--timeout", PATIENCE];
+    let words = ["--host", &host, "--identity", "key", "--known-hosts", "known_hosts", "--timeout", patience];
     words.map(str::to_owned).to_vec()
 }
 
@@ -59,10 +65,19 @@ pub(super) fn plan(behaviour: Behaviour) -> Met {
     meet(behaviour, &["plan"], &["--set", "tls.mode=off"])
 }
 
+/// `exec -- true` at a server that says too little, or never enough: patience ends it.
+pub(super) fn exec_impatiently(behaviour: Behaviour) -> Met {
+    meet_within(LITTLE_PATIENCE, behaviour, &["exec"], &["--", "true"])
+}
+
 pub(super) fn meet(behaviour: Behaviour, verb: &[&str], more: &[&str]) -> Met {
+    meet_within(PATIENCE, behaviour, verb, more)
+}
+
+fn meet_within(patience: &str, behaviour: Behaviour, verb: &[&str], more: &[&str]) -> Met {
     let rogue = Rogue::start(behaviour);
     let operator = Operator::new();
-    let arguments = words(verb, &reach(&operator, &rogue), more);
+    let arguments = words(verb, &reach_within(patience, &operator, &rogue), more);
     let mut command = operator.command(&arguments);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let began = Instant::now();

@@ -7,14 +7,14 @@ use stdbctl_tests::deadline::finish;
 use stdbctl_tests::operator::Operator;
 use stdbctl_tests::rogue::{Rogue, string};
 
-use super::meeting::{Behaviour, ESCAPES, assert_plain, reach, words};
+use super::meeting::{Behaviour, ESCAPES, LITTLE_PATIENCE, assert_plain, reach_within, words};
 use super::records::claim;
 
 /// Runs the binary on a terminal, and returns all that it wrote there.
 fn on_a_terminal(behaviour: Behaviour, verb: &[&str], more: &[&str]) -> String {
     let rogue = Rogue::start(behaviour);
     let operator = Operator::new();
-    let arguments = words(verb, &reach(&operator, &rogue), more);
+    let arguments = words(verb, &reach_within(LITTLE_PATIENCE, &operator, &rogue), more);
     let binary = stdbctl_tests::operator::binary();
     let line: Vec<_> = arguments.iter().map(|word| format!("'{word}'")).collect();
     let mut script = Program::new("script");
