@@ -1,6 +1,6 @@
 //! Waiting for what must come true, and for programs that must end.
 
-use std::io::Read;
+use std::io::{BufRead as _, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -55,6 +55,20 @@ pub fn finish(command: &mut Command, limit: Duration) -> Finished {
     }
 }
 
+/// The first line of what a program says, which is killed then; nothing if it ends without. It must bound its own time.
+///
+/// # Panics
+/// When it cannot be started.
+pub fn first_line(command: &mut Command) -> String {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+    let mut line = String::new();
+    let stdout = child.stdout.take().map(BufReader::new);
+    stdout.and_then(|mut stdout| stdout.read_line(&mut line).ok());
+    drop(child.kill().and_then(|()| child.wait()));
+    line
+}
+
 /// Waits for a child; kills it when the time is up, and says so with None.
 pub(crate) fn end(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
     let status = ended_within(child, limit);
@@ -102,6 +116,15 @@ mod tests {
             finish(command.args(["-c", "echo out; echo err >&2; exit 3"]), Duration::from_secs(10));
         assert_eq!(finished.status.code(), Some(3));
         assert_eq!((finished.stdout.as_str(), finished.stderr.as_str()), ("out\n", "err\n"));
+    }
+
+    #[test]
+    fn a_first_line_does_not_wait_for_the_end() {
+        assert_eq!(
+            first_line(Command::new("sh").args(["-c", "echo first; echo more; exec sleep 600"])),
+            "first\n"
+        );
+        assert_eq!(first_line(Command::new("sh").args(["-c", "exit 3"])), "");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::deadline::{Finished, finish, wait_for};
+use crate::deadline::{Finished, finish, first_line, wait_for};
 use crate::operator::{Operator, Run};
 use crate::proxy::Proxy;
 use crate::snapshot::{Snapshot, State};
@@ -300,6 +300,10 @@ impl LabHost {
     /// # Panics
     /// When curl cannot be run.
     pub fn ask(&self, url_path: &str, arguments: &[&str]) -> Finished {
+        finish(&mut self.curl(url_path, arguments), LOOK)
+    }
+
+    fn curl(&self, url_path: &str, arguments: &[&str]) -> Command {
         let resolve = format!("{}:443:{}", self.domain, self.ip());
         let mut curl = Command::new("curl");
         curl.args([
@@ -314,7 +318,7 @@ impl LabHost {
         ]);
         curl.arg("--cacert").arg(&self.acme_root).args(arguments);
         curl.arg(format!("https://{}{url_path}", self.domain));
-        finish(&mut curl, LOOK)
+        curl
     }
 
     /// The status its web server answers from outside, over HTTPS with a valid chain; 0 for no answer.
@@ -322,7 +326,7 @@ impl LabHost {
     /// # Panics
     /// As [`LabHost::ask`].
     pub fn status(&self, method: &str, url_path: &str) -> u16 {
-        status(&self.ask(url_path, &["--request", method, "--output", "/dev/stdout"]))
+        status(&self.ask(url_path, &["--request", method, "--output", "/dev/stdout"]).stdout)
     }
 
     /// The status of a WebSocket upgrade through its web server; 101 is a success, 0 no answer.
@@ -330,26 +334,18 @@ impl LabHost {
     /// # Panics
     /// As [`LabHost::ask`].
     pub fn upgrade(&self, url_path: &str, protocol: &str) -> u16 {
-        // curl knows nothing of what follows the upgrade: it is given its time, and what it has shown by then counts.
+        // curl knows nothing of what follows the upgrade, and would wait for it.
         let protocol = format!("Sec-WebSocket-Protocol: {protocol}");
-        status(&self.ask(
-            url_path,
-            &[
-                "--max-time",
-                "3",
-                "--no-buffer",
-                "--header",
-                "Connection: Upgrade",
-                "--header",
-                "Upgrade: websocket",
-                "--header",
-                "Sec-WebSocket-Version: 13",
-                "--header",
-                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-                "--header",
-                &protocol,
-            ],
-        ))
+        let headers = [
+            "Connection: Upgrade",
+            "Upgrade: websocket",
+            "Sec-WebSocket-Version: 13",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+            &protocol,
+        ];
+        let headers = headers.iter().flat_map(|header| ["--header", header]);
+        let arguments: Vec<_> = std::iter::once("--no-buffer").chain(headers).collect();
+        status(&first_line(&mut self.curl(url_path, &arguments)))
     }
 }
 
@@ -396,8 +392,8 @@ fn take_down(names: &[String]) {
 }
 
 /// The status in the first line of an answer.
-fn status(answer: &Finished) -> u16 {
-    let first = answer.stdout.lines().next().unwrap_or_default();
+fn status(answer: &str) -> u16 {
+    let first = answer.lines().next().unwrap_or_default();
     first.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
 }
 
