@@ -21,6 +21,14 @@ const LOOK: Duration = Duration::from_secs(120);
 /// Who writes to a host's journal to see how far it is.
 const WITNESS: &str = "end-of-the-journal";
 
+/// The rule that keeps what asks SpacetimeDB on its own host from it.
+const NO_ANSWERS: &str = "INPUT -i lo -p tcp --dport 3000 -j REJECT --reject-with tcp-reset";
+
+/// What finds children of the sshd that listens: connections.
+const A_CONNECTION: &str = r#"pgrep -P "$(systemctl show -p MainPID --value ssh)""#;
+/// What finds the shells of a run, by the connection that it came over, and not itself.
+const A_RUN: &str = "pgrep -f 'stdbctl [0-9a-f:]'";
+
 /// How often hosts were brought up by this process.
 static BROUGHT_UP: AtomicU32 = AtomicU32::new(0);
 
@@ -147,6 +155,34 @@ impl LabHost {
     /// When docker does not answer.
     pub fn holds(&self, command: &str) -> bool {
         self.try_sh(command).status.success()
+    }
+
+    /// Waits until nothing of a run goes on any more on it: no connection could still bring one, and what has begun has
+    /// come to its end.
+    ///
+    /// # Panics
+    /// When it takes too long.
+    pub fn wait_for_runs_to_end(&self) {
+        wait_for("runs end on the host", Duration::from_secs(420), || {
+            self.holds(&format!("! {A_CONNECTION} && ! {A_RUN}")).then_some(())
+        });
+    }
+
+    /// From now on a deployment that starts SpacetimeDB on it cannot end: it waits a minute for answers of that, and
+    /// they do not come.
+    ///
+    /// # Panics
+    /// When it cannot be brought about.
+    pub fn hold_deployments(&self) {
+        self.sh(&format!("iptables -I {NO_ANSWERS}"));
+    }
+
+    /// Lets the answers come again.
+    ///
+    /// # Panics
+    /// When they were not held.
+    pub fn let_deployments_end(&self) {
+        self.sh(&format!("iptables -D {NO_ANSWERS}"));
     }
 
     /// Copies a local file onto it.

@@ -65,10 +65,12 @@ pub struct Options {
 }
 
 /// What the operator of the proxy wants of every connection.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct Orders {
     /// Connections older than the newest of these are dropped.
     cuts: u64,
+    /// So many connections, counted from the first, get through; later ones wait.
+    admitted: u64,
     stalled: bool,
     stopped: bool,
 }
@@ -78,6 +80,15 @@ struct Shared {
     rtt: Duration,
     counts: Mutex<Counts>,
     cut: Mutex<Option<Cut>>,
+}
+
+impl Shared {
+    /// The number of a connection that has just come: 1 is the first.
+    fn count_connection(&self) -> u64 {
+        let mut counts = lock(&self.counts);
+        counts.connections += 1;
+        counts.connections
+    }
 }
 
 /// A running proxy. Dropping it ends it and every connection through it.
@@ -103,7 +114,8 @@ impl Proxy {
             counts: Mutex::default(),
             cut: Mutex::new(options.cut),
         });
-        let (orders, received) = watch::channel(Orders::default());
+        let (orders, received) =
+            watch::channel(Orders { cuts: 0, admitted: u64::MAX, stalled: false, stopped: false });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let serving = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
@@ -133,6 +145,12 @@ impl Proxy {
     /// Arms a cut for the first connection that reaches it.
     pub fn cut_after(&self, direction: Direction, after_bytes: u64) {
         *lock(&self.shared.cut) = Some(Cut { direction, after_bytes });
+    }
+
+    /// Lets so many connections through, counted from the first. Those that come later are taken, and wait until they
+    /// are admitted, too, or cut.
+    pub fn admit(&self, connections: u64) {
+        self.orders.send_modify(|orders| orders.admitted = connections);
     }
 
     /// Cuts every connection there is now, with a reset to both ends.
@@ -166,8 +184,12 @@ async fn serve(listener: StdTcpListener, shared: Arc<Shared>, orders: watch::Rec
         tokio::select! {
             accepted = listener.accept() => {
                 let Ok((client, _)) = accepted else { continue };
-                lock(&shared.counts).connections += 1;
-                tokio::spawn(connection(client, Arc::clone(&shared), orders.clone()));
+                // Whoever sees it counted may cut it.
+                let began_at = orders.borrow().cuts;
+                let number = shared.count_connection();
+                let is_over = move |orders: &Orders| orders.cuts > began_at || orders.stopped;
+                let shared = Arc::clone(&shared);
+                tokio::spawn(connection(client, number, shared, orders.clone(), is_over));
             }
             () = until(orders.clone(), |orders| orders.stopped) => return,
         }
@@ -182,9 +204,15 @@ async fn until(mut orders: watch::Receiver<Orders>, so: impl Fn(&Orders) -> bool
 /// One connection, from accept to close. The kernel has finished the client's handshake already, so the delay of
 /// the connect is put on the first bytes: the client may speak after one round trip, the server hears the
 /// connection after one and a half.
-async fn connection(mut client: TcpStream, shared: Arc<Shared>, orders: watch::Receiver<Orders>) {
+async fn connection(
+    mut client: TcpStream,
+    number: u64,
+    shared: Arc<Shared>,
+    orders: watch::Receiver<Orders>,
+    is_over: impl Fn(&Orders) -> bool,
+) {
+    until(orders.clone(), |orders| number <= orders.admitted || is_over(orders)).await;
     let connected = Instant::now() + shared.rtt;
-    let began_at = orders.borrow().cuts;
     if shared.rtt > Duration::ZERO {
         sleep_until((connected + shared.rtt / 2).into()).await;
     }
@@ -197,7 +225,7 @@ async fn connection(mut client: TcpStream, shared: Arc<Shared>, orders: watch::R
     drop(server.set_nodelay(true));
     let ended = tokio::select! {
         ended = relay(&mut client, &mut server, &shared, connected, orders.clone()) => ended,
-        () = until(orders.clone(), |orders| orders.cuts > began_at || orders.stopped) => Ended::Broken,
+        () = until(orders.clone(), is_over) => Ended::Broken,
     };
     if ended == Ended::Broken {
         drop(client.set_zero_linger());

@@ -4,11 +4,11 @@
 
 use std::time::Duration;
 
-use stdbctl_tests::deadline::wait_for;
 use stdbctl_tests::lab::{LabHost, line};
 use stdbctl_tests::operator::Operator;
 use stdbctl_tests::proxy::{Direction, Proxy};
 
+const SOON: Duration = Duration::from_secs(120);
 const KILLS: usize = 20;
 const SEED: u64 = 0x5eed_2026;
 
@@ -26,13 +26,6 @@ impl Moments {
 
 fn arguments(host: &LabHost) -> Vec<String> {
     line(&[&host.reach(), &host.wish()], &["deploy", "--yes", "--output", "json"])
-}
-
-/// Waits until nothing of a run goes on any more on the host: what has begun runs to its end, nothing new begins.
-fn quiet(host: &LabHost) {
-    wait_for("the interrupted run ends on the host", Duration::from_secs(180), || {
-        host.holds("flock -n /run/stdbctl/lock true || ! test -e /run/stdbctl/lock").then_some(())
-    });
 }
 
 /// What must hold at every moment that no run is going on.
@@ -71,7 +64,7 @@ fn killed_at_twenty_moments_it_ends_as_if_nothing_had_happened() {
         }
         let run = running.kill();
         kills += 1;
-        quiet(&killed);
+        killed.wait_for_runs_to_end();
         is_between_no_two_states(&killed, &format!("kill {kills} after {moment:?}\n{run}"));
     }
     killed.deploy(&operator);
@@ -86,10 +79,12 @@ fn killed_at_twenty_moments_it_ends_as_if_nothing_had_happened() {
 fn of_two_runs_on_one_host_one_waits_its_turn() {
     let host = LabHost::up("two");
     let (first, second) = (Operator::new(), Operator::new());
+    host.hold_deployments();
     let running = first.start(&arguments(&host));
-    running.wait_for_line(r#""event":"task_started""#, Duration::from_secs(60));
+    running.wait_for_line(r#""event":"task_started""#, SOON);
 
     let refused = second.run(&arguments(&host));
+    host.let_deployments_end();
     refused.failed(7, &["another run"]);
     assert!(!refused.ok(), "{refused}");
     assert!(refused.tasks("changed").is_empty(), "{refused}");

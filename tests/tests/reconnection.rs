@@ -35,8 +35,15 @@ impl<'a> Desk<'a> {
         line(&[&near, &self.host.wish()], &["deploy", "--yes", "--output", "json"])
     }
 
+    /// Starts a deployment that cannot end before its line is cut.
     fn start(&self) -> Running {
+        self.host.hold_deployments();
         self.operator.start(&self.arguments())
+    }
+
+    fn cut(&self) {
+        self.proxy.cut();
+        self.host.let_deployments_end();
     }
 
     /// Deploys, and cuts the line once this task has begun.
@@ -46,7 +53,7 @@ impl<'a> Desk<'a> {
             &format!(r#""event":"task_started","host":"{}","task":"{task}""#, self.name()),
             SOON,
         );
-        self.proxy.cut();
+        self.cut();
         running.wait()
     }
 
@@ -77,13 +84,6 @@ fn went_on(run: &Run) {
     assert_eq!(counts["changed"], planned.len(), "{run}");
     assert_eq!(counts["failed"], 0, "{run}");
     assert_eq!(counts["unchanged"], plan["unchanged"], "{run}");
-}
-
-/// Waits until nothing of a run goes on any more on the host.
-fn quiet(host: &LabHost) {
-    wait_for("the lost run ends on the host", Duration::from_secs(180), || {
-        host.holds("flock -n /run/stdbctl/lock true || ! test -e /run/stdbctl/lock").then_some(())
-    });
 }
 
 #[test]
@@ -139,13 +139,15 @@ fn cut_while_it_looks(host: &LabHost) {
 fn cut_at_the_firewall(host: &LabHost) {
     host.sh("ufw disable");
     let cursor = host.journal_cursor();
-    // So far away that it is not confirmed before the cut.
-    let desk = Desk::at(host, Duration::from_millis(300));
-    let running = desk.start();
+    let desk = Desk::at(host, RTT);
+    // The one that is to confirm it does not get as far as the host.
+    desk.proxy.admit(1);
+    let running = desk.operator.start(&desk.arguments());
     wait_for("a connection that is to confirm the firewall", SOON, || {
         (desk.proxy.counts().connections >= 2).then_some(())
     });
     desk.proxy.cut();
+    desk.proxy.admit(u64::MAX);
     let run = running.wait();
     went_on(&run);
     assert!(host.holds("ufw status | grep -q '^Status: active'"));
@@ -161,37 +163,39 @@ fn cut_at_the_firewall(host: &LabHost) {
 fn cut_while_sshd_restarts(host: &LabHost) {
     host.sh(UNDO);
     let desk = Desk::at(host, RTT);
+    desk.proxy.admit(2);
     let running = desk.start();
     running.wait_for_line(r#""event":"task_started""#, SOON);
     host.sh("systemctl stop ssh.socket ssh 2>/dev/null; ! systemctl is-active -q ssh");
-    desk.proxy.cut();
-    wait_for("a try that finds nobody", SOON, || (desk.proxy.counts().connections >= 2).then_some(()));
+    desk.cut();
+    // The second try waits until it is back.
+    wait_for("a try that found nobody", SOON, || (desk.proxy.counts().connections >= 3).then_some(()));
     host.sh("systemctl start ssh");
+    desk.proxy.admit(u64::MAX);
     went_on(&running.wait());
     let connections = desk.proxy.counts().connections;
-    assert!((2..=4).contains(&connections), "it does not hammer: {connections}");
+    assert!((3..=4).contains(&connections), "it does not hammer: {connections}");
 }
 
 fn cut_twice(host: &LabHost) {
     host.sh(UNDO);
-    // So far away that nothing is over before the second cut.
-    let desk = Desk::at(host, Duration::from_millis(300));
+    let desk = Desk::at(host, RTT);
     let running = desk.start();
     running.wait_for_line(r#""event":"task_started""#, SOON);
     desk.proxy.cut();
     running.wait_for_line(r#""event":"reconnected""#, SOON);
-    desk.proxy.cut();
+    desk.cut();
     let run = running.wait();
     run.failed(4, &["connection was lost"]);
     assert!(!run.ok() && run.stderr.contains("run again"), "{run}");
-    quiet(host);
+    host.wait_for_runs_to_end();
 }
 
 fn key_changed_in_between(host: &LabHost) {
     host.sh(UNDO);
     let desk = Desk::at(host, RTT);
     let arguments = desk.arguments();
-    let running = desk.operator.start(&arguments);
+    let running = desk.start();
     running.wait_for_line(r#""event":"task_started""#, SOON);
     let at = arguments.iter().position(|argument| argument == "--known-hosts").unwrap();
     let file = arguments.get(at + 1).unwrap();
@@ -201,11 +205,11 @@ fn key_changed_in_between(host: &LabHost) {
     let other = std::fs::read_to_string(other.with_extension("pub")).unwrap();
     let address = desk.proxy.address();
     std::fs::write(file, format!("[{}]:{} {other}", address.ip(), address.port())).unwrap();
-    desk.proxy.cut();
+    desk.cut();
     let run = running.wait();
     run.failed(5, &["connection was lost", "host key"]);
     assert_eq!(count(&run, "reconnected"), 0, "{run}");
-    quiet(host);
+    host.wait_for_runs_to_end();
 }
 
 /// Somebody else's lost run is in a step that takes long.
@@ -217,7 +221,7 @@ fn waiting_can_be_interrupted(host: &LabHost) {
     );
     wait_for("eve holds the host", SOON, || host.holds("grep -q eve /run/stdbctl/holder").then_some(()));
     let desk = Desk::at(host, RTT);
-    let running = desk.start();
+    let running = desk.operator.start(&desk.arguments());
     let waiting = running.wait_for_line(r#""event":"waiting""#, SOON);
     assert!(waiting.contains("eve@home"), "{waiting}");
     let sent = Command::new("kill").args(["-INT", &running.id().to_string()]).status();

@@ -2,6 +2,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 use super::*;
+use crate::deadline::wait_for;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -112,6 +113,25 @@ fn cuts_on_command() {
     proxy.cut();
     assert!(stream.read(&mut [0]).is_err());
     ask(&mut connect(&proxy), b"only what was there then");
+}
+
+#[test]
+fn who_is_not_admitted_waits_and_can_be_cut() {
+    let proxy = proxy(0);
+    proxy.admit(1);
+    ask(&mut connect(&proxy), b"the first");
+    let mut second = connect(&proxy);
+    wait_for("the second one is there", LIMIT, || (proxy.counts().connections == 2).then_some(()));
+    assert_eq!(proxy.counts().round_trips, 2, "it leads nowhere");
+    proxy.cut();
+    assert!(second.read(&mut [0]).is_err());
+    let mut third = connect(&proxy);
+    third.write_all(b"now?").unwrap();
+    wait_for("the third one is there", LIMIT, || (proxy.counts().connections == 3).then_some(()));
+    proxy.admit(3);
+    let mut answer = [0; 4];
+    third.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"now?");
 }
 
 #[test]
