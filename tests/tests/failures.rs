@@ -44,12 +44,13 @@ fn apt_mirror_down(host: &LabHost, deploy: &Deploy<'_>) {
 
 /// Another program holds dpkg's lock, as unattended-upgrades does: the run waits for it.
 fn dpkg_lock_held(host: &LabHost, operator: &Operator) {
+    host.sh("echo 'Debug::Locking \"true\";' >/etc/apt/apt.conf.d/96locking");
     host.sh(
         "systemd-run --quiet --collect --unit=dpkg-holder perl -e 'open F, \">>/var/lib/dpkg/lock-frontend\"; \
          $$lock = pack(\"s s x4 q q i x4\", 1, 0, 0, 0, 0); fcntl(F, 6, $$lock) or die; \
          open G, \">/run/dpkg-held\"; sleep 3600'",
     );
-    wait_for("the lock is held", Duration::from_secs(10), || {
+    wait_for("the lock is held", Duration::from_secs(60), || {
         host.holds("test -e /run/dpkg-held").then_some(())
     });
     // The archive is wrong on purpose: only the packages are of interest, and what depends on it stays undone.
@@ -59,9 +60,9 @@ fn dpkg_lock_held(host: &LabHost, operator: &Operator) {
     let running = operator.start(&arguments);
     running.wait_for_line(r#""event":"task_started""#, Duration::from_secs(60));
     wait_for("apt waits for the lock", Duration::from_secs(120), || {
-        host.holds("pgrep -x apt-get && ! systemctl is-active -q nginx").then_some(())
+        host.holds("grep -q 'Lock: .*lock-frontend wait' /var/lib/stdbctl/run/*/apt.log").then_some(())
     });
-    host.sh("systemctl stop dpkg-holder");
+    host.sh("systemctl stop dpkg-holder; rm /etc/apt/apt.conf.d/96locking");
     let run = running.wait();
     run.failed(1, &["sha256"]);
     assert!(host.holds("command -v nginx"), "the packages were installed once the lock was free\n{run}");
@@ -99,7 +100,7 @@ fn disk_full(host: &LabHost, deploy: &Deploy<'_>) {
     let run = deploy(&host.wish(), &[]);
     assert!(run.code == Some(1), "{run}");
     assert!(host.holds("grep -q SIGTERM /etc/systemd/system/spacetimedb.service"), "untouched");
-    wait_for("the run lets go of the disk", Duration::from_secs(10), || {
+    wait_for("the run lets go of the disk", Duration::from_secs(60), || {
         host.holds("umount /var/lib/stdbctl").then_some(())
     });
     deploy(&host.wish(), &[]).exited(0);

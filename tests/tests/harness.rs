@@ -27,8 +27,9 @@ fn the_harness_sees_what_happens_on_a_host() {
     assert!(state.differences(&host.state()).to_string().contains("path /srv"));
 
     let cursor = host.journal_cursor();
-    // A journal that is behind is waited for.
-    let busy = "(sleep 1; systemctl kill -s CONT systemd-journald) >/dev/null 2>&1 &";
+    // A journal that is behind is waited for: it goes on once somebody has looked at it in vain.
+    let busy = "(until pgrep -x journalctl; do :; done; while pgrep -x journalctl; do :; done; \
+                systemctl kill -s CONT systemd-journald) >/dev/null 2>&1 &";
     host.sh(&format!("systemctl kill -s STOP systemd-journald; logger -t witness 'I was here'; {busy}"));
     assert!(host.journal_since(&cursor).iter().any(|line| line == "witness: I was here"));
 

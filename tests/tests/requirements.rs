@@ -46,7 +46,7 @@ fn what_is_in_the_way_is_named_and_nothing_is_touched() {
         host.sh(obstacle.put);
         if obstacle.put.contains("squatter") {
             let port = obstacle.named[0];
-            wait_for("the port is taken", std::time::Duration::from_secs(10), || {
+            wait_for("the port is taken", std::time::Duration::from_secs(60), || {
                 host.holds(&format!("ss -Hltn 'sport = :{port}' | grep -q .")).then_some(())
             });
         }
