@@ -40,6 +40,10 @@ impl Project<'_> {
 const WATCH: &str = "while [ ! -e /tmp/watched ]; do cat /proc/[0-9]*/cmdline || true; done 2>/dev/null |
     tr '\\0' '\\n' | awk '!seen[$0]++' >/tmp/arguments; touch /tmp/written";
 
+/// Writes down what curl is called with, which may be over sooner than somebody looks.
+const CURL: &str = r#"printf '%s\n' '#!/bin/sh' 'printf "%s\n" "$@" >>/tmp/called' 'exec /usr/bin/curl "$@"' >curl;
+    sudo install -m 755 curl /usr/local/bin; rm curl"#;
+
 #[test]
 fn a_clean_checkout_previews_and_publishes_to_a_real_host() {
     let host = LabHost::up("action");
@@ -58,6 +62,7 @@ fn a_clean_checkout_previews_and_publishes_to_a_real_host() {
     ]));
     let project = Project { machine: &machine, github: &github, address: &address, with };
 
+    machine.sh(CURL);
     let mut watch = machine.bash(&machine.home(), &BTreeMap::new(), WATCH).spawn().unwrap();
     let made = project.job(Trigger::Push, "demo_v1", &[("check-sql", "select * from person")]);
     made.ended(0, "");
@@ -67,7 +72,7 @@ fn a_clean_checkout_previews_and_publishes_to_a_real_host() {
     preview.ended(0, "::group::");
     machine.sh("touch /tmp/watched");
     assert!(watch.wait().unwrap().success());
-    let seen = machine.sh("cat /tmp/arguments /tmp/written");
+    let seen = machine.sh("cat /tmp/arguments /tmp/written /tmp/called");
     assert!(seen.contains("--name=my-game") && seen.contains("--header"), "{seen}");
     let secret = key.lines().nth(2).unwrap();
     for (place, text) in [("an argument", &seen), ("a log", &made.log), ("a log", &preview.log)] {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use stdbctl_tests::deadline::finish;
 use stdbctl_tests::lab::{LabHost, flags, line};
 use stdbctl_tests::operator::{Operator, Run};
+use tokio::net::TcpSocket;
 
 /// A listener that says this to whoever comes, and keeps the connection.
 fn listener(words: &'static [u8]) -> SocketAddr {
@@ -36,8 +37,10 @@ fn plan(host: &str) -> Run {
 
 #[test]
 fn nobody_there() {
-    let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
-    let run = plan(&format!("ubuntu@{closed}"));
+    // Held, so that nobody else gets the port, and never listened on.
+    let held = TcpSocket::new_v4().unwrap();
+    held.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let run = plan(&format!("ubuntu@{}", held.local_addr().unwrap()));
     run.failed(4, &["refused", "127.0.0.1"]);
     assert!(run.stderr.contains("try:"), "{run}");
 }

@@ -9,10 +9,10 @@ use stdbctl_tests::terminal::Terminal;
 /// What the journal says of a password that was not the right one.
 const WRONG: &str = "Failed password";
 
-/// Has sshd take this and nothing else.
+/// Has sshd take this and nothing else. A reload would be over before sshd has read it.
 fn takes(host: &LabHost, settings: &str) {
     host.sh(&format!(
-        "printf '{settings}' >/etc/ssh/sshd_config.d/00-typed.conf && sshd -t && systemctl reload ssh"
+        "printf '{settings}' >/etc/ssh/sshd_config.d/00-typed.conf && sshd -t && systemctl restart ssh"
     ));
 }
 
