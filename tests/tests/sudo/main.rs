@@ -6,7 +6,9 @@ mod requiretty;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use stdbctl_tests::deadline::wait_for;
 use stdbctl_tests::distance::Distance;
 use stdbctl_tests::lab::{LabHost, flags, line};
 use stdbctl_tests::operator::{Operator, Run};
@@ -84,8 +86,8 @@ fn a_deployment_with_a_password_is_one_like_any_other_and_shows_it_to_nobody() {
     let password = host.sudo_password.clone().unwrap();
     let file = password_file(&operator, "password", &password);
     let with = flags(&[("--sudo-password-file", file.to_str().unwrap())]);
-    let watch = "for i in $(seq 400); do cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ; done 2>/dev/null \
-                 | tr '\\0' '\\n' | grep -F -f /root/password >/root/seen";
+    let watch = "while [ ! -e /root/watched ]; do cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ; sleep 0.02; done \
+                 2>/dev/null | tr '\\0' '\\n' | awk '!seen[$0]++' >/root/seen; touch /root/written";
     host.copy_in(&file, "/root/password");
     host.sh(&format!("nohup sh -c \"{}\" >/dev/null 2>&1 &", watch.replace('$', "\\$")));
 
@@ -103,7 +105,11 @@ fn a_deployment_with_a_password_is_one_like_any_other_and_shows_it_to_nobody() {
     for run in [&first, &second] {
         assert!(!run.stdout.contains(&password) && !run.stderr.contains(&password), "it was said");
     }
-    host.sh("rm /root/password; test ! -s /root/seen");
+    host.sh("touch /root/watched");
+    wait_for("the watch ends", Duration::from_secs(60), || host.holds("test -e /root/written").then_some(()));
+    assert!(host.holds("grep -q '^stdbctl$' /root/seen"), "the watch is blind");
+    assert!(host.holds("! grep -qF -f /root/password /root/seen"), "who lists processes sees it");
+    host.sh("rm /root/password");
     let found = host.try_sh(&format!(
         "{{ journalctl -q -o cat; grep -rhsF \"lab pass'word\" /tmp /run /var /home /root /etc; }} | grep -F \"{}\"",
         password.replace('$', "\\$")

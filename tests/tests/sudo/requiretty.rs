@@ -10,6 +10,7 @@ use stdbctl_tests::proxy::{Direction, Proxy};
 
 use super::{WRONG, password_file, who_am_i};
 
+const SOON: Duration = Duration::from_secs(60);
 const REQUIRETTY: &str = "echo 'Defaults requiretty' >/etc/sudoers.d/tty";
 /// Takes a finished host some way back, so that there is work to be cut off at.
 const UNDO: &str =
@@ -30,10 +31,8 @@ fn ending(run: &Run) -> (Option<u64>, Option<String>) {
 
 /// Waits until nothing of a run goes on any more, the terminals that were made for it included.
 fn quiet(host: &LabHost) {
-    wait_for("the run ends on the host", Duration::from_secs(180), || {
-        host.holds("! test -e /run/stdbctl/lock || flock -n /run/stdbctl/lock true").then_some(())
-    });
-    wait_for("the terminal goes away", Duration::from_secs(30), || {
+    host.wait_for_runs_to_end();
+    wait_for("the terminal goes away", SOON, || {
         host.holds("! grep -qzs '/dev/ptm[x]' /proc/[0-9]*/cmdline").then_some(())
     });
 }
@@ -85,14 +84,14 @@ fn a_sudo_that_wants_a_terminal_gets_one() {
 
 /// A command goes on when nobody listens any more, as it does without a terminal, and so does what it left behind.
 fn what_has_begun_outlives_the_connection(host: &LabHost, operator: &Operator) {
-    let command = "rm -f /root/began /root/ended /root/left; \
-                   (sleep 3; touch /root/left) >/dev/null 2>&1 & touch /root/began; sleep 2; touch /root/ended";
+    let command = "rm -f /root/on /root/ended /root/left; on() { until test -e /root/on; do sleep 0.1; done; }; \
+                   (on; touch /root/left) >/dev/null 2>&1 & touch /root/began; on; touch /root/ended";
     let running = operator.start(&line(&[&host.reach()], &["exec", "--sudo", "--", command]));
-    wait_for("it begins", Duration::from_secs(60), || host.holds("test -e /root/began").then_some(()));
+    wait_for("it begins", SOON, || host.holds("rm /root/began").then_some(()));
     running.kill();
-    wait_for("both end", Duration::from_secs(60), || {
-        host.holds("test -e /root/ended && test -e /root/left").then_some(())
-    });
+    wait_for("its connection ends", SOON, || host.holds("! pgrep -u ubuntu sshd").then_some(()));
+    host.sh("touch /root/on");
+    wait_for("both end", SOON, || host.holds("test -e /root/ended && test -e /root/left").then_some(()));
     quiet(host);
 }
 
