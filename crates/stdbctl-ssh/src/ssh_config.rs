@@ -12,6 +12,7 @@ mod openssh;
 mod run;
 mod settings;
 pub(crate) mod tokens;
+mod values;
 mod words;
 
 use std::path::PathBuf;

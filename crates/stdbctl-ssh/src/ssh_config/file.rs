@@ -1,11 +1,13 @@
 //! Own reading of `ssh_config(5)`, for machines without an `ssh` that could be asked.
 
 use std::io;
+use std::io::ErrorKind::{NotADirectory, NotFound};
 use std::path::{Component, Path, PathBuf};
 
 use super::settings::Settings;
+use super::values::{fault, typed_value};
 use super::words::Line;
-use super::{ConfigError, HostConfig, authentication};
+use super::{ConfigError, HostConfig};
 use crate::known_hosts::wildcard_matches;
 use crate::target::Target;
 
@@ -18,21 +20,8 @@ const COLLECTED: [&str; 2] = ["identityfile", "certificatefile"];
 const LISTS: [&str; 2] = ["userknownhostsfile", "globalknownhostsfile"];
 /// A keyword whose value has two parts.
 const PAIR: &str = "rekeylimit";
-/// Keywords whose values are words.
-const WORDS: [&str; 12] = [
-    "addressfamily",
-    "batchmode",
-    "checkhostip",
-    "hashknownhosts",
-    "identitiesonly",
-    "kbdinteractiveauthentication",
-    "passwordauthentication",
-    "proxyusefdpass",
-    "pubkeyauthentication",
-    "stricthostkeychecking",
-    "updatehostkeys",
-    "verifyhostkeydns",
-];
+/// Keywords whose value is a time. `none` is none, and leaves room for a later one.
+const TIMES: [&str; 2] = ["connecttimeout", "serveraliveinterval"];
 
 /// What the file says, or the usual files if none is named.
 pub(super) fn read(target: &Target, file: Option<&Path>) -> Result<HostConfig, ConfigError> {
@@ -84,7 +73,7 @@ impl<'t> Reading<'t> {
         let unreadable = |source| ConfigError::Unreadable { file: file.to_owned(), source };
         let text = match std::fs::read_to_string(file) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if matches!(error.kind(), NotFound | NotADirectory) => return Ok(()),
             Err(error) => return Err(unreadable(error)),
         };
         if origin.is_private && others_may_write(file).map_err(unreadable)? {
@@ -133,17 +122,10 @@ impl<'t> Reading<'t> {
         let Some(first) = arguments.first().filter(|first| !first.is_empty()) else {
             return Err(format!("`{keyword}` has no value"));
         };
-        if keyword == "port" && !first.parse::<u16>().is_ok_and(|port| port > 0) {
-            return Err(format!("{first:?} is not a port"));
-        }
-        if let Some(fault) = authentication::fault(keyword, &typed_value(keyword, first)) {
+        if let Some(fault) = fault(keyword, &typed_value(keyword, first)) {
             return Err(fault);
         }
-        // `ProxyJump none` turns a later ProxyCommand off, and the other way round.
-        let is_proxy = |keyword: &str| matches!(keyword, "proxyjump" | "proxycommand");
-        let is_decided =
-            is_proxy(keyword) && (self.settings.has("proxyjump") || self.settings.has("proxycommand"));
-        if is_decided || (self.settings.has(keyword) && !COLLECTED.contains(&keyword)) {
+        if self.is_decided(keyword) || (TIMES.contains(&keyword) && first == "none") {
             return Ok(());
         }
         let pair = if keyword == PAIR { arguments.join(" ") } else { first.clone() };
@@ -152,6 +134,20 @@ impl<'t> Reading<'t> {
             self.settings.add(keyword, &typed_value(keyword, value));
         }
         Ok(())
+    }
+
+    /// Whether what comes now counts for nothing. The first of `ProxyJump` and `ProxyCommand` turns the other off, but for
+    /// `ProxyJump none`, which leaves a later `ProxyCommand` as it is.
+    fn is_decided(&self, keyword: &str) -> bool {
+        let has = |keyword| self.settings.has(keyword);
+        match keyword {
+            "proxyjump" => has("proxyjump") || has("proxycommand"),
+            "proxycommand" => {
+                let is_none = |hops: &str| hops.eq_ignore_ascii_case("none");
+                has("proxycommand") || self.settings.first("proxyjump").is_some_and(|hops| !is_none(hops))
+            }
+            keyword => has(keyword) && !COLLECTED.contains(&keyword),
+        }
     }
 
     fn include(
@@ -182,20 +178,20 @@ impl<'t> Reading<'t> {
     fn settings(mut self) -> Result<Settings, ConfigError> {
         let typed = &self.target.host;
         let name = match self.settings.first("hostname") {
-            None => typed.to_lowercase(),
+            None => typed.clone(),
             Some(name) => {
-                let expanded = name.replace("%%", "\0").replace("%h", typed);
-                if expanded.contains('%') {
+                let name_parts = name.replace("%%", "\0");
+                if name_parts.replace("%h", "").contains('%') {
                     return Err(ConfigError::Setting {
                         keyword: "HostName",
                         value: name.to_owned(),
                         why: "has a % token that stdbctl does not know",
                     });
                 }
-                expanded.replace('\0', "%")
+                name_parts.replace("%h", typed).replace('\0', "%")
             }
         };
-        self.settings.put_first("hostname", &name);
+        self.settings.put_first("hostname", &name.to_lowercase());
         Ok(self.settings)
     }
 }
@@ -215,11 +211,6 @@ fn usual_name(keyword: &str) -> &str {
     }
 }
 
-/// Values that are words are understood in any case.
-fn typed_value(keyword: &str, value: &str) -> String {
-    if WORDS.contains(&keyword) { value.to_ascii_lowercase() } else { value.to_owned() }
-}
-
 /// The files that a path with `*` and `?` in it stands for, in order.
 fn matching_files(pattern: &Path) -> Vec<PathBuf> {
     let mut found = vec![PathBuf::new()];
@@ -232,6 +223,8 @@ fn matching_files(pattern: &Path) -> Vec<PathBuf> {
             found.into_iter().map(|path| path.join(component)).collect()
         };
     }
+    // By their bytes: `conf.d/a` comes before `conf/a`.
+    found.sort_by(|one, other| one.as_os_str().cmp(other.as_os_str()));
     found
 }
 
@@ -239,13 +232,11 @@ fn entries(directory: &Path, pattern: &str) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
     let fits =
         |name: &str| wildcard_matches(pattern, name) && (!name.starts_with('.') || pattern.starts_with('.'));
-    let mut found: Vec<_> = entries
+    entries
         .filter_map(|entry| Some(entry.ok()?.file_name()))
         .filter(|name| name.to_str().is_some_and(fits))
         .map(|name| directory.join(name))
-        .collect();
-    found.sort();
-    found
+        .collect()
 }
 
 #[cfg(unix)]

@@ -6,7 +6,7 @@ use super::super::{Agent, Proxy};
 use super::*;
 
 /// Configurations, and hosts to be asked about in each. `DIR` is a directory with some more files.
-const TABLE: [(&str, &[&str]); 25] = [
+const TABLE: [(&str, &[&str]); 30] = [
     ("", &["web1", "WEB1", "10.0.0.1", "::1", "me@web1:2222"]),
     (
         "Host web1\n  HostName 10.0.0.5\n  User deploy\n  Port 2222\n",
@@ -62,6 +62,11 @@ const TABLE: [(&str, &[&str]); 25] = [
     ("RekeyLimit 2M 1m30s\n", &["web1"]),
     ("Host web1\nRekeyLimit default 1h\nHost web2\nRekeyLimit 512k none\n", &["web1", "web2"]),
     ("RekeyLimit 16G\n", &["web1"]),
+    ("HostName Real.Example\nHostKeyAlias Web\nIdentityFile /k/%h\nUserKnownHostsFile /kh.%k\n", &["web1"]),
+    ("HostName %h\nHostKeyAlias none\nVerifyHostKeyDNS no\n", &["WEB1", "fe80::1%eth0"]),
+    ("Host web1\nProxyJump none\nHost *\nProxyCommand nc %h %p\nProxyJump bastion\n", &["web1", "web2"]),
+    ("ConnectTimeout none\nConnectTimeout 3\nServerAliveInterval none\nServerAliveInterval 1m\n", &["web1"]),
+    ("Include DIR/*/10-first.conf\nUser last\n", &["web1", "web2"]),
     ("Include DIR/conf.d/*.conf\nInclude DIR/none\nUser last\n", &["web1", "web2"]),
     ("Host web2\nInclude DIR/conf.d/*.conf\nHost *\nUser last\nMatch all\nPort 77\n", &["web1", "web2"]),
 ];
@@ -75,6 +80,9 @@ fn directory() -> tempfile::TempDir {
     write("20-second.conf", "User second\nHost web2\nPort 20\n");
     write(".30-hidden.conf", "Compression no\nUser hidden\nPort 30\n");
     write("40-other", "User other\n");
+    // Its file comes behind those of `conf.d`.
+    std::fs::create_dir(directory.path().join("conf")).unwrap();
+    write("../conf/10-first.conf", "Port 11\n");
     directory
 }
 
@@ -163,6 +171,13 @@ async fn own_reading_and_ssh_refuse_the_same() {
         "HostName %n\n",
         "PasswordAuthentication perhaps\n",
         "NumberOfPasswordPrompts many\n",
+        "IdentitiesOnly maybe\n",
+        "HashKnownHosts no#comment\n",
+        "UpdateHostKeys perhaps\n",
+        "AddressFamily inet4\n",
+        "ConnectTimeout soon\n",
+        "ServerAliveInterval 99999999999\n",
+        "RequiredRSASize many\n",
     ] {
         std::fs::write(&file, text).unwrap();
         let target = "web1".parse().unwrap();

@@ -119,7 +119,7 @@ impl Settings {
             agent: self.agent(&tokens)?,
             authentication: Authentication::read(self),
             proxy: self.proxy()?,
-            host_key_alias: self.one("hostkeyalias").map(str::to_lowercase),
+            host_key_alias: self.host_key_alias(),
             strictness: self.strictness()?,
             connect_timeout: seconds(self.one("connecttimeout")),
             keep_alive: seconds(self.one("serveraliveinterval")),
@@ -160,8 +160,13 @@ impl Settings {
             remote_user: text("user").or_else(|| target.user.clone()).unwrap_or_else(local_user),
             local_user: local_user(),
             local_host: local_host(),
-            alias: text("hostkeyalias").unwrap_or_else(|| target.host.clone()),
+            alias: self.host_key_alias().unwrap_or_else(|| target.host.clone()),
         }
+    }
+
+    /// `none` is a name like any other.
+    fn host_key_alias(&self) -> Option<String> {
+        self.first("hostkeyalias").filter(|name| !name.is_empty()).map(str::to_lowercase)
     }
 
     fn paths(
@@ -212,7 +217,7 @@ impl Settings {
             Some(_) => UpdateHostKeys::No,
             None => {
                 let are_usual = self.all("userknownhostsfile").all(|name| name == "~/.ssh/known_hosts");
-                let asks_dns = self.one("verifyhostkeydns").is_some_and(|value| value != "no");
+                let asks_dns = !matches!(self.one("verifyhostkeydns"), None | Some("no" | "false"));
                 if are_usual && !asks_dns { UpdateHostKeys::Yes } else { UpdateHostKeys::No }
             }
         }
@@ -313,10 +318,14 @@ fn bytes(value: &str) -> Option<usize> {
     number.parse::<usize>().ok()?.checked_mul(1 << shift).filter(|bytes| *bytes > 0)
 }
 
-/// A time as `ssh_config(5)` writes it: `90`, `1m30s`, `2h`.
 fn seconds(value: Option<&str>) -> Option<Duration> {
+    time(value?).filter(|seconds| *seconds > 0).map(Duration::from_secs)
+}
+
+/// The seconds of a time as `ssh_config(5)` writes it: `90`, `1m30s`, `2h`.
+pub(super) fn time(text: &str) -> Option<u64> {
     let (mut total, mut number) = (0_u64, String::new());
-    for character in value?.chars() {
+    for character in text.chars() {
         if character.is_ascii_digit() {
             number.push(character);
             continue;
@@ -334,7 +343,7 @@ fn seconds(value: Option<&str>) -> Option<Duration> {
     if !number.is_empty() {
         total = total.checked_add(number.parse().ok()?)?;
     }
-    (1..=LONGEST_TIME).contains(&total).then(|| Duration::from_secs(total))
+    (total <= LONGEST_TIME).then_some(total)
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ pub(crate) struct Tokens {
 pub(crate) enum NoValue {
     Token,
     Variable,
+    Home,
 }
 
 impl NoValue {
@@ -34,6 +35,7 @@ impl NoValue {
         match self {
             Self::Token => "has a % token that stdbctl does not know",
             Self::Variable => "names an environment variable that is not set",
+            Self::Home => "is in the home directory of somebody that stdbctl does not look for; write it out",
         }
     }
 }
@@ -68,11 +70,12 @@ impl Tokens {
     /// The same for the name of a file, which may begin with `~/` and hold `${NAME}`.
     pub(crate) fn path(&self, text: &str) -> Result<PathBuf, NoValue> {
         let text = self.expand(&variables(text, |name| std::env::var(name).ok())?)?;
-        Ok(match text.strip_prefix("~/") {
-            Some(rest) => self.home.join(rest),
-            None if text == "~" => self.home.clone(),
-            None => PathBuf::from(text),
-        })
+        match text.strip_prefix("~/") {
+            Some(rest) => Ok(self.home.join(rest)),
+            None if text == "~" => Ok(self.home.clone()),
+            None if text.starts_with('~') => Err(NoValue::Home),
+            None => Ok(PathBuf::from(text)),
+        }
     }
 }
 
@@ -122,6 +125,7 @@ mod tests {
         assert_eq!(expanded, "10.0.0.5 web1 2222 deploy ada laptop.example laptop web /home/ada %h");
         assert_eq!(tokens().path("~/.ssh/%h_key"), Ok("/home/ada/.ssh/10.0.0.5_key".into()));
         assert_eq!(tokens().path("/etc/~"), Ok("/etc/~".into()));
+        assert_eq!(tokens().path("~bob/key"), Err(NoValue::Home));
     }
 
     #[test]

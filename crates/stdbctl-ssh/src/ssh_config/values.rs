@@ -1,0 +1,42 @@
+//! Which values a keyword of the file may have, where OpenSSH takes only some.
+
+use super::authentication;
+use super::settings::time;
+
+/// Keywords whose values are words.
+const WORDS: [&str; 12] = [
+    "addressfamily",
+    "batchmode",
+    "checkhostip",
+    "hashknownhosts",
+    "identitiesonly",
+    "kbdinteractiveauthentication",
+    "passwordauthentication",
+    "proxyusefdpass",
+    "pubkeyauthentication",
+    "stricthostkeychecking",
+    "updatehostkeys",
+    "verifyhostkeydns",
+];
+
+/// Values that are words are understood in any case.
+pub(super) fn typed_value(keyword: &str, value: &str) -> String {
+    if WORDS.contains(&keyword) { value.to_ascii_lowercase() } else { value.to_owned() }
+}
+
+/// What is wrong with a value.
+pub(super) fn fault(keyword: &str, value: &str) -> Option<String> {
+    let is_flag = matches!(value, "yes" | "no" | "true" | "false");
+    let is_right = match keyword {
+        "port" if !value.parse::<u16>().is_ok_and(|port| port > 0) => {
+            return Some(format!("{value:?} is not a port"));
+        }
+        "addressfamily" => matches!(value, "any" | "inet" | "inet6"),
+        "checkhostip" | "hashknownhosts" | "identitiesonly" | "proxyusefdpass" => is_flag,
+        "connecttimeout" | "serveraliveinterval" => value == "none" || time(value).is_some(),
+        "requiredrsasize" => value.parse::<u32>().is_ok(),
+        "updatehostkeys" | "verifyhostkeydns" => is_flag || value == "ask",
+        keyword => return authentication::fault(keyword, value),
+    };
+    (!is_right).then(|| format!("`{keyword}` cannot be {value:?}"))
+}
