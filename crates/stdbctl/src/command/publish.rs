@@ -8,6 +8,7 @@ mod wish;
 use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use dialoguer::console::Term;
 use serde::Serialize;
 use stdbctl_engine::event::{RunStats, Sender};
 use stdbctl_engine::plan::HostPlan;
@@ -20,7 +21,7 @@ use crate::console::{Console, written};
 use crate::error::{self, CliError, FailedHost};
 use crate::exit_code::ExitCode;
 use crate::report::style::{BAD, LOUD};
-use crate::report::{Reporter, clean, github, json, markdown, preview, publication, reporter};
+use crate::report::{Reporter, clean, github, json, markdown, preview, publication, reporter, screen};
 use crate::run::{self, Asker};
 use crate::site::{self, Site};
 
@@ -116,7 +117,7 @@ fn write_github(out: &mut dyn io::Write, report: &Report, args: &PublishArgs) ->
     }
     for host in &report.hosts {
         if let (Some(preview), Some(published)) = (host.preview(), &host.published) {
-            publication::write(&mut github::Inert::new(&mut *out), preview, published, host.seconds, &[])?;
+            publication::write(&mut github::Inert::new(&mut *out), preview, published, host.seconds)?;
         }
     }
     let markdown: String = report.hosts.iter().map(|host| markdown_of(host, args.name.as_str())).collect();
@@ -140,12 +141,11 @@ fn write_host(
     console: &Console,
 ) -> io::Result<()> {
     if let (Some(preview), Some(published)) = (host.preview(), &host.published) {
-        let next = if console.quiet {
-            Vec::new()
-        } else {
-            next::steps(args, &host.name, host.domain.as_deref(), preview)
-        };
-        publication::write(out, preview, published, host.seconds, &next)?;
+        publication::write(out, preview, published, host.seconds)?;
+        if !console.quiet {
+            let next = next::steps(args, &host.name, host.domain.as_deref(), preview);
+            publication::write_next(out, &next, screen::width(&Term::stdout()))?;
+        }
         return if console.verbose > 0 { publication::write_log(out, &published.log) } else { Ok(()) };
     }
     match (&host.failure, host.preview()) {

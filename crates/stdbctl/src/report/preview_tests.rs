@@ -277,13 +277,27 @@ fn published(preview: &Preview) -> String {
         locked: preview.operation == Operation::Create,
         log: Vec::new(),
     };
+    let mut out = Vec::new();
+    publication::write(&mut out, preview, &published, 0.41).unwrap();
+    plain(&String::from_utf8(out).unwrap()) + &next(None)
+}
+
+fn next(width: Option<usize>) -> String {
     let next = [
         ("logs", "stdbctl db logs --host web1 --name game".to_owned()),
         ("way back", "stdbctl publish --rollback --host web1 --name game".to_owned()),
     ];
     let mut out = Vec::new();
-    publication::write(&mut out, preview, &published, 0.41, &next).unwrap();
+    publication::write_next(&mut out, &next, width).unwrap();
     plain(&String::from_utf8(out).unwrap())
+}
+
+#[test]
+fn a_command_that_does_not_fit_beside_its_label_has_a_line_of_its_own() {
+    let logs = "\n  logs       stdbctl db logs --host web1 --name game\n  way back";
+    let back = "stdbctl publish --rollback --host web1 --name game\n";
+    assert_eq!(next(Some(62)), format!("{logs}\n    {back}"));
+    assert_eq!(next(Some(63)), format!("{logs}   {back}"));
 }
 
 #[test]

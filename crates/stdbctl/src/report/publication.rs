@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use dialoguer::console::measure_text_width;
 use stdbctl_playbook::publish::{Operation, Preview, Published};
 
 use super::clean;
@@ -11,7 +12,10 @@ use super::style::{GOOD, LOUD, QUIET, duration, size};
 /// What can be done next: a label, and a command line.
 pub(crate) type Step = (&'static str, String);
 
-/// Writes what was done to one database, and what to do next.
+/// Where it begins beside its label.
+const COMMAND_COLUMN: usize = 13;
+
+/// Writes what was done to one database.
 ///
 /// # Errors
 /// If it cannot be written.
@@ -20,7 +24,6 @@ pub(crate) fn write(
     preview: &Preview,
     published: &Published,
     seconds: f64,
-    next: &[Step],
 ) -> io::Result<()> {
     let (database, host) = (clean::line(&preview.database), clean::line(&preview.host));
     let (done, time) = (done(published.operation), duration(seconds));
@@ -37,8 +40,22 @@ pub(crate) fn write(
     if published.locked {
         fact(out, "locked", "it cannot be deleted; `stdbctl db unlock` undoes that")?;
     }
+    Ok(())
+}
+
+/// Writes what to do next, on a terminal of this width. A command that does not fit beside its label has a line of
+/// its own: to be copied, it stays whole.
+///
+/// # Errors
+/// If it cannot be written.
+pub(crate) fn write_next(out: &mut dyn Write, next: &[Step], width: Option<usize>) -> io::Result<()> {
     next.iter().take(1).try_for_each(|_| writeln!(out))?;
-    next.iter().try_for_each(|(label, command)| fact(out, label, command))
+    next.iter().try_for_each(|(label, command)| {
+        if width.is_some_and(|width| COMMAND_COLUMN + measure_text_width(command) > width) {
+            return writeln!(out, "  {QUIET}{label}{QUIET:#}\n    {command}");
+        }
+        fact(out, label, command)
+    })
 }
 
 /// Writes what the module has logged.
