@@ -7,6 +7,7 @@ pub mod database;
 pub mod identity;
 pub mod inventory;
 pub mod local_files;
+pub mod local_path;
 pub mod migration;
 pub mod module;
 pub mod owner;

@@ -6,6 +6,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{Error, InconsistentKeys};
 
+use crate::local_path;
 use crate::settings::{Settings, TlsMode};
 
 /// Why a file cannot go to a host.
@@ -40,6 +41,16 @@ pub enum LocalFileError {
         /// The file with the key.
         key: String,
     },
+}
+
+impl LocalFileError {
+    /// What to try.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unreadable { path, source, .. } => Some(local_path::hint(path.as_ref(), source)),
+            Self::Content { .. } | Self::OtherKey { .. } => None,
+        }
+    }
 }
 
 /// Looks at each file that every deployment with these settings reads.
@@ -137,5 +148,7 @@ mod tests {
         assert_eq!(acme_ca(TlsMode::Acme, "ca.pem"), Ok(()));
         assert_eq!(acme_ca(TlsMode::Acme, "none"), Err("setting `tls.acme_ca`: cannot read none".to_owned()));
         assert_eq!(acme_ca(TlsMode::Off, "none"), Ok(()));
+        let hint = certificates("tls.acme_ca", &fixture("cb.pem")).unwrap_err().hint().unwrap();
+        assert!(hint.ends_with("/ca.pem`?"), "{hint}");
     }
 }

@@ -2,11 +2,14 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
+use std::path::Path;
 
 use clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
 use serde::Serialize;
 use stdbctl_engine::host::HostError;
 use stdbctl_engine::run::Report;
+use stdbctl_playbook::local_path;
 use stdbctl_ssh::{ConnectError, ErrorKind};
 
 use crate::exit_code::ExitCode;
@@ -42,6 +45,12 @@ impl CliError {
     /// Settings, inventory or playbook are wrong.
     pub(crate) fn settings(source: impl Into<Cause>) -> Self {
         Self::new(ExitCode::Settings, source)
+    }
+
+    /// A file on this machine cannot be read.
+    pub(crate) fn unreadable(kind: ExitCode, path: &Path, why: io::Error) -> Self {
+        let hint = local_path::hint(path, &why);
+        Self::new(kind, Context::new(format!("cannot read {}", path.display()), why)).hint(hint)
     }
 
     /// Adds something to try.
@@ -198,7 +207,6 @@ pub(crate) fn connect_error(error: &HostError) -> Option<&ConnectError> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::io;
 
     use clap::CommandFactory as _;
     use stdbctl_engine::event::{Counts, RunStats};

@@ -11,7 +11,7 @@ use futures_util::future::try_join_all;
 use stdbctl_engine::graph::Graph;
 use stdbctl_engine::run::Job;
 use stdbctl_playbook::inventory::{DEFAULT_FILE, InventoryError, InventoryHost, Selection, select};
-use stdbctl_playbook::local_files;
+use stdbctl_playbook::local_files::{self, LocalFileError};
 use stdbctl_playbook::playbook::{Playbook, PlaybookError};
 use stdbctl_playbook::settings::{Layer, Settings, SettingsError};
 use stdbctl_ssh::ssh_config::{ConfigError, SshConfig, Strictness};
@@ -20,6 +20,7 @@ use stdbctl_ssh::{ConnectOptions, Keyring, Target, TargetError, UnknownKey};
 use crate::cli::{ShortForms, SiteArgs, SshArgs};
 use crate::console::Console;
 use crate::error::{CliError, Context};
+use crate::exit_code::ExitCode;
 use crate::host::Place;
 use crate::lock_file::{LockFile, Release};
 use crate::login_questions;
@@ -152,7 +153,7 @@ fn read_config(path: &Path) -> Result<(String, String), CliError> {
     let name = path.display().to_string();
     match std::fs::read_to_string(path) {
         Ok(text) => Ok((name, text)),
-        Err(error) => Err(CliError::settings(Context::new(format!("cannot read {name}"), error))),
+        Err(error) => Err(CliError::unreadable(ExitCode::Settings, path, error)),
     }
 }
 
@@ -181,6 +182,11 @@ fn inventory_error(error: InventoryError) -> CliError {
 
 fn settings_error(error: SettingsError) -> CliError {
     CliError::settings(error).hint(SETTINGS_HINT)
+}
+
+fn local_file_error(error: LocalFileError) -> CliError {
+    let hint = error.hint();
+    hint.into_iter().fold(CliError::settings(error), CliError::hint)
 }
 
 fn playbook_error(error: PlaybookError) -> CliError {
@@ -271,7 +277,7 @@ fn apply_flags(
 pub(crate) fn jobs(site: &Site, places: Vec<(String, Place)>) -> Result<Vec<Job>, CliError> {
     let playbook = Playbook::deploy();
     let job = |(host, (name, place)): (&SiteHost, (String, Place))| {
-        local_files::check(&host.settings).map_err(CliError::settings)?;
+        local_files::check(&host.settings).map_err(local_file_error)?;
         let tasks = playbook.tasks(&host.settings).map_err(playbook_error)?;
         let graph = Graph::new(&tasks).map_err(CliError::settings)?;
         Ok(Job { connect: place.connect(name.clone()), name, graph })
@@ -353,6 +359,8 @@ mod tests {
             let error = load(flags).unwrap_err();
             assert_eq!(error.kind.number(), number, "{flags:?}: {error:?}");
         }
+        let near = load(&["--host", "a", "-c", "Cargo.yaml"]).unwrap_err();
+        assert_eq!(near.hints, ["did you mean `Cargo.toml`?"]);
     }
 
     #[test]

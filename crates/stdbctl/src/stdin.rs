@@ -10,6 +10,7 @@ use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret as _, SecretString};
 use stdbctl_engine::host::{HostError, Sent, Stdin};
 use stdbctl_engine::root::Input;
+use stdbctl_playbook::local_path;
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf, Take};
 use tokio::sync::oneshot;
@@ -50,7 +51,7 @@ async fn payloads(pieces: Vec<Stdin>) -> Result<Reader, HostError> {
 fn unreadable(path: &Path, source: io::Error) -> HostError {
     HostError {
         message: format!("cannot read {}", path.display()),
-        hints: Vec::new(),
+        hints: vec![local_path::hint(path, &source)],
         source: Some(Box::new(source)),
     }
 }

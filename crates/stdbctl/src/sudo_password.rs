@@ -1,7 +1,7 @@
 //! Where the password of sudo comes from: a file, or whoever sits at the terminal.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use stdbctl_engine::root::{PasswordSource, SudoPassword};
 
 use crate::cli::SshArgs;
 use crate::console::Console;
-use crate::error::{CliError, Context};
+use crate::error::CliError;
+use crate::exit_code::ExitCode;
 use crate::host::Password;
 use crate::prompt;
 
@@ -67,7 +68,7 @@ impl PasswordSource for Person {
 /// The first line, whatever ends it.
 fn read(path: &Path) -> Result<SecretString, CliError> {
     let name = path.display();
-    let unreadable = |error: io::Error| CliError::usage(Context::new(format!("cannot read {name}"), error));
+    let unreadable = |error| CliError::unreadable(ExitCode::Usage, path, error);
     let mut file = File::open(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
     // What the shell made of `<(...)` is nobody else's either.
@@ -128,6 +129,7 @@ mod tests {
             assert_eq!(error.kind.number(), 2, "{error:?}");
             assert!(!format!("{error:?}").contains("secret"), "{error:?}");
         }
-        assert_eq!(read(Path::new("/nowhere/at/all")).unwrap_err().kind.number(), 2);
+        let error = read(Path::new("/nowhere/at/all")).unwrap_err();
+        assert_eq!((error.kind.number(), error.hints.len()), (2, 1), "{error:?}");
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::local_path;
 use crate::schema::SchemaError;
 
 /// Why a file cannot be published; [`ModuleError::hints`] say what to do about it.
@@ -178,8 +179,11 @@ impl ModuleError {
         let build = "build the module with `spacetime build`, or with `cargo build --release --target \
                      wasm32-unknown-unknown` and crate-type `cdylib`";
         let hint = match self {
-            Self::Unreadable { .. } | Self::NotAFile { .. } => return Vec::new(),
-            Self::Directory { .. } => {
+            Self::Unreadable { path, source } => {
+                let build = (source.kind() == io::ErrorKind::NotFound).then(|| format!("or {build}"));
+                return [local_path::hint(path, source)].into_iter().chain(build).collect();
+            }
+            Self::Directory { .. } | Self::NotAFile { .. } => {
                 "name the .wasm file; cargo puts it into target/wasm32-unknown-unknown/release"
             }
             Self::SomethingElse { hint, .. } => hint,

@@ -138,7 +138,11 @@ fn files_that_cannot_be_read_are_refused() {
     let directory = tempfile::tempdir().unwrap();
     assert!(matches!(Module::read(directory.path()), Err(ModuleError::Directory { .. })));
     let empty = directory.path().join("empty.wasm");
-    assert!(matches!(Module::read(&empty), Err(ModuleError::Unreadable { .. })));
+    fs::write(directory.path().join("empti.wasm"), "").unwrap();
+    let error = Module::read(&empty).unwrap_err();
+    assert!(matches!(error, ModuleError::Unreadable { .. }));
+    let hints = error.hints();
+    assert!(hints[0].ends_with("/empti.wasm`?") && hints[1].starts_with("or build the module"), "{hints:?}");
     fs::write(&empty, "").unwrap();
     assert!(matches!(Module::read(&empty), Err(ModuleError::Empty { .. })));
     let large = directory.path().join("large.wasm");

@@ -43,6 +43,10 @@ impl OpenSsh {
         let mut command = self.command();
         command.arg("-G");
         if let Some(file) = file {
+            // What ssh says of one that is not there would be taken for a fault of its lines.
+            if let (false, Err(source)) = (file == Path::new(NO_FILE), std::fs::metadata(file)) {
+                return Err(ConfigError::Unreadable { file: file.to_owned(), source });
+            }
             command.arg("-F").arg(file);
         }
         if let Some(user) = &target.user {

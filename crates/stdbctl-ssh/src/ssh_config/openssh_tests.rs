@@ -63,6 +63,16 @@ async fn an_openssh_that_refuses_its_configuration_is_no_reason_to_read_it_ourse
 }
 
 #[tokio::test]
+async fn a_file_that_is_not_there_is_no_fault_of_its_lines() {
+    let (directory, openssh) =
+        stand_in("case \"$*\" in -V) echo OpenSSH_9.9p1 >&2 ;; *) echo 'hostname web1' ;; esac");
+    let target = "web1".parse().unwrap();
+    let error = openssh.ask(&target, Some(&directory.path().join("config"))).await.unwrap_err();
+    assert!(matches!(error, ConfigError::Unreadable { .. }), "{error:?}");
+    assert!(openssh.ask(&target, Some(Path::new(NO_FILE))).await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn what_it_has_started_does_not_outlive_who_gives_up() {
     let (directory, slow) = stand_in(
         "case \"$*\" in -V) echo OpenSSH_9.9p1 >&2 ;; *-F*) echo 'hostname stdbctl' ;; *) sh -c 'echo $$ > DIR/pid.new; mv DIR/pid.new DIR/pid; exec sleep 1000' ;; esac",

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use serde::Serialize;
+use stdbctl_playbook::local_path;
 use stdbctl_playbook::verify::{Check, VerifyOptions, verify};
 
 use crate::cli::{Format, SiteArgs, TrustArgs, VerifyArgs};
@@ -91,7 +92,9 @@ pub(super) async fn after_deploy(
 pub(super) fn is_possible(trust: &TrustArgs) -> Result<(), CliError> {
     let Some(path) = &trust.ca else { return Ok(()) };
     let pem = std::fs::read(path).map_err(|error| {
+        let hint = local_path::hint(path, &error);
         CliError::usage(Context::new(format!("the CA file {} cannot be read", path.display()), error))
+            .hint(hint)
     })?;
     if pem.windows(CERTIFICATE.len()).any(|window| window == CERTIFICATE) {
         return Ok(());
