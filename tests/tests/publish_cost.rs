@@ -20,13 +20,6 @@ fn module() -> PathBuf {
     checkout().join("tests/fixtures/modules/demo_v1.wasm")
 }
 
-/// The middle one of some runs of something.
-fn median(mut run: impl FnMut(usize) -> Duration) -> Duration {
-    let mut times: Vec<Duration> = (0..RUNS).map(&mut run).collect();
-    times.sort();
-    times[RUNS / 2]
-}
-
 /// `ssh` and `scp` as a person would type them, to the same address as stdbctl.
 struct OpenSsh {
     options: Vec<String>,
@@ -106,10 +99,18 @@ fn a_module_is_live_as_fast_as_the_way_there_allows() {
 
     // The first of all makes the owner's identity, and the server translates the module.
     publish("first");
-    let sudo = median(|_| ssh.ssh("sudo true"));
-    let server = median(|run| on_the_host(&host, &format!("server-{run}")));
-    let hand = median(|run| by_hand(&ssh, &format!("hand-{run}")));
-    let ours = median(|run| publish(&format!("ours-{run}")).took);
+    let mut best = [Duration::MAX; 4];
+    // By turns, so that all meet the same machine; the best of each counts.
+    for run in 0..RUNS {
+        let took = [
+            ssh.ssh("sudo true"),
+            on_the_host(&host, &format!("server-{run}")),
+            by_hand(&ssh, &format!("hand-{run}")),
+            publish(&format!("ours-{run}")).took,
+        ];
+        best = std::array::from_fn(|which| best[which].min(took[which]));
+    }
+    let [sudo, server, hand, ours] = best;
     let figures = format!("ssh {sudo:.2?}, server {server:.3?}, scp and ssh {hand:.2?}, stdbctl {ours:.2?}");
     println!("{figures}");
     assert!(ours <= sudo.mul_f64(1.2) + server, "{figures}");
