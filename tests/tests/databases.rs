@@ -9,7 +9,7 @@ use stdbctl_tests::deadline::wait_for;
 use stdbctl_tests::lab::{LabHost, checkout, line};
 use stdbctl_tests::operator::{Operator, Run};
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(120);
 const API: &str = "http://127.0.0.1:3000/v1";
 
 /// A host with databases, and somebody who asks it.

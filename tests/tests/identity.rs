@@ -10,7 +10,7 @@ use stdbctl_tests::lab::{LabHost, checkout, line};
 use stdbctl_tests::operator::{Operator, Run};
 
 const OWNER: &str = "c20048614e10aa1963d4769a602df2812dc054fd5ea6dc3f48028ab20c30835f";
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(120);
 /// What the guide's way leaves in the home directory.
 const CLI_TOML: &str = "/home/ubuntu/.config/spacetime/cli.toml";
 
@@ -217,7 +217,8 @@ while [ ! -e /root/stop ]; do
   cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep -a '[e]yJ0eXAi' >>/root/seen
 done
 END
-         sh /root/watch >/dev/null 2>&1 &",
+         sh /root/watch >/dev/null 2>&1 &
+         until [ -e /root/seen ]; do sleep 0.1; done",
     );
     scene.host.sh(&format!("rm {}", kept(OWNER)));
     scene.mended("--repair");

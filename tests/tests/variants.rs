@@ -17,6 +17,8 @@ use stdbctl_tests::proxy::Proxy;
 
 const MEGABYTE: u64 = 1024 * 1024;
 const RTT: Duration = Duration::from_millis(50);
+/// Far longer than a service takes to start or to reload.
+const SOON: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_release_and_a_certificate_come_from_files() {
@@ -234,7 +236,6 @@ fn locked_out(host: &LabHost, operator: &Operator) {
     run.failed(1, &["no new ssh connection got in", "off again"]);
     // The connection it came over was not harmed: the host's own account of it has arrived.
     assert_eq!(run.tasks("failed"), ["firewall"], "{run}");
-    assert!(run.took < Duration::from_secs(90), "{run}");
     assert_eq!(host.sh("ufw status"), "Status: inactive\n");
     assert!(!host.holds("systemctl list-timers --all --plain | grep stdbctl-revert"), "no timer is left");
     host.sh("mv /root/before.rules /etc/ufw/before.rules");
@@ -246,7 +247,7 @@ fn other_port(host: &LabHost, operator: &Operator) {
         "ufw delete allow 22/tcp; echo 'Port 2222' >/etc/ssh/sshd_config.d/port.conf; systemctl restart ssh",
     );
     let address = SocketAddr::new(host.address, 2222);
-    wait_for("sshd listens", Duration::from_secs(10), || std::net::TcpStream::connect(address).ok());
+    wait_for("sshd listens", SOON, || std::net::TcpStream::connect(address).ok());
     let known = fs::read_to_string(&host.known_hosts).unwrap();
     let rename = |line: &str| {
         let (_, key) = line.split_once(' ').unwrap();
@@ -292,7 +293,7 @@ fn certificates_are_renewed_and_commands_run_everywhere() {
          rm -r /run/systemd/system/certbot.service.d && systemctl daemon-reload");
     let renewed = serial();
     assert_ne!(renewed, before);
-    wait_for("nginx serves the new one", Duration::from_secs(10), || (served() == renewed).then_some(()));
+    wait_for("nginx serves the new one", SOON, || (served() == renewed).then_some(()));
     let again = host.deploy(&operator);
     assert!(again.tasks("changed").is_empty(), "{again}");
 }
@@ -338,7 +339,7 @@ fn sha256(path: &Path) -> String {
 }
 
 fn run(command: &mut Command) -> String {
-    let finished = finish(command, Duration::from_secs(60));
+    let finished = finish(command, SOON);
     assert!(finished.status.success(), "{command:?}: {}", finished.stderr);
     finished.stdout
 }
