@@ -16,7 +16,8 @@ use stdbctl_tests::operator::{Operator, Run, binary};
 use stdbctl_tests::proxy::Proxy;
 
 const MEGABYTE: u64 = 1024 * 1024;
-const RTT: Duration = Duration::from_millis(50);
+/// So far that a release is on its way for two of the seconds after each of which a host says something.
+const RTT: Duration = Duration::from_millis(250);
 /// Far longer than a service takes to start or to reload.
 const SOON: Duration = Duration::from_secs(60);
 
