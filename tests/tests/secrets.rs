@@ -34,7 +34,7 @@ const CONTROL: &str = "planted-for-all-to-see-40cb7d";
 struct Secret {
     name: &'static str,
     /// The text itself, and as it looks within base64.
-    forms: Vec<Vec<u8>>,
+    forms: Vec<String>,
     /// The operator typed it: their own process has it in its arguments.
     typed: bool,
 }
@@ -44,14 +44,14 @@ impl Secret {
         let encoded = |offset: usize| {
             let whole = STANDARD_NO_PAD.encode([&vec![0; offset][..], text.as_bytes()].concat());
             // The first and the last characters depend on what stands around.
-            whole.get(4..whole.len() - 4).unwrap().as_bytes().to_vec()
+            whole.get(4..whole.len() - 4).unwrap().to_owned()
         };
-        let forms = std::iter::once(text.as_bytes().to_vec()).chain((0..3).map(encoded)).collect();
+        let forms = std::iter::once(text.to_owned()).chain((0..3).map(encoded)).collect();
         Self { name, forms, typed }
     }
 
-    fn is_in(&self, bytes: &[u8]) -> bool {
-        self.forms.iter().any(|form| bytes.windows(form.len()).any(|window| window == form))
+    fn is_in(&self, text: &str) -> bool {
+        self.forms.iter().any(|form| text.contains(form.as_str()))
     }
 }
 
@@ -97,14 +97,14 @@ impl Watch {
 
 /// Processes come and go: what cannot be read is gone.
 fn look_at(process: &Path, secrets: &[Secret], found: &mut BTreeSet<String>) {
-    let read = |name: &str| fs::read(process.join(name)).unwrap_or_default();
+    let read =
+        |name: &str| String::from_utf8_lossy(&fs::read(process.join(name)).unwrap_or_default()).into_owned();
     let arguments = read("cmdline");
-    let ours = arguments.starts_with(binary().as_os_str().as_encoded_bytes());
-    for (place, bytes) in [("arguments", &arguments), ("environment", &read("environ"))] {
-        for secret in secrets.iter().filter(|secret| secret.is_in(bytes)) {
+    let ours = arguments.starts_with(binary().to_str().unwrap());
+    for (place, text) in [("arguments", &arguments), ("environment", &read("environ"))] {
+        for secret in secrets.iter().filter(|secret| secret.is_in(text)) {
             if !(ours && secret.typed && place == "arguments") {
-                let program = String::from_utf8_lossy(&read("comm")).trim().to_owned();
-                found.insert(format!("{} in the {place} of {program}", secret.name));
+                found.insert(format!("{} in the {place} of {}", secret.name, read("comm").trim()));
             }
         }
     }
@@ -129,7 +129,8 @@ fn in_files(folder: &Path, secrets: &[Secret], found: &mut BTreeSet<String>) {
         if path.is_dir() && !path.is_symlink() {
             in_files(&path, secrets, found);
         } else if let Ok(bytes) = fs::read(&path) {
-            let held = secrets.iter().filter(|secret| secret.is_in(&bytes));
+            let text = String::from_utf8_lossy(&bytes);
+            let held = secrets.iter().filter(|secret| secret.is_in(&text));
             found.extend(held.map(|secret| format!("{} in {}", secret.name, path.display())));
         }
     }
@@ -139,7 +140,7 @@ fn in_files(folder: &Path, secrets: &[Secret], found: &mut BTreeSet<String>) {
 fn on_the_host(host: &LabHost, secrets: &[Secret]) -> String {
     let mut patterns = tempfile::NamedTempFile::new().unwrap();
     for form in secrets.iter().flat_map(|secret| &secret.forms) {
-        patterns.write_all(&[form, &b"\n"[..]].concat()).unwrap();
+        writeln!(patterns, "{form}").unwrap();
     }
     host.copy_in(patterns.path(), "/root/patterns");
     host.sh(
@@ -193,7 +194,7 @@ fn nobody_else_finds_them() {
         run.exited(0);
         assert!(run.stderr.contains("DEBUG"), "it logs\n{run}");
         for secret in &secrets {
-            let told = [&run.stdout, &run.stderr].into_iter().any(|text| secret.is_in(text.as_bytes()));
+            let told = [&run.stdout, &run.stderr].into_iter().any(|text| secret.is_in(text));
             assert!(!told, "{} is told by {verb:?}\n{run}", secret.name);
         }
     }
@@ -237,7 +238,7 @@ fn nobody_finds_what_is_typed_to_log_in() {
     assert_eq!(code, 0, "{shown}");
     assert!(shown.contains("DEBUG") && shown.contains("ubuntu"), "{shown}");
     for secret in &secrets {
-        assert!(!secret.is_in(shown.as_bytes()), "{} is told\n{shown}", secret.name);
+        assert!(!secret.is_in(&shown), "{} is told\n{shown}", secret.name);
     }
 
     assert_eq!(watch.end(), BTreeSet::new(), "seen by whoever lists processes");
