@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use russh::Names;
-use russh::client::{self, DisconnectReason, Session};
+use russh::client::{self, ChannelOpenHandle, DisconnectReason, Msg, Session};
 use russh::keys::{Algorithm, PublicKey, PublicKeyOrCertificate};
+use russh::{Channel, ChannelId, Names};
 use tokio::sync::oneshot;
 use tokio::time::{error::Elapsed, timeout};
 
@@ -103,6 +103,24 @@ pub(crate) enum ClientError {
     HostKey(#[from] HostKeyError),
     #[error(transparent)]
     Ssh(#[from] russh::Error),
+    /// It has opened a channel. Nothing of what may lead to one was asked for, and russh by itself takes every one.
+    #[error("the server opened a channel that nobody had asked for")]
+    Uninvited,
+}
+
+/// Hangs up on a server that opens a channel of one of these kinds, whatever it says of it.
+macro_rules! hang_up_on {
+    ($($kind:ident($($detail:ty),*);)*) => {$(
+        async fn $kind(
+            &mut self,
+            _: Channel<Msg>,
+            $(_: $detail,)*
+            _: ChannelOpenHandle,
+            _: &mut Session,
+        ) -> Result<(), Self::Error> {
+            Err(ClientError::Uninvited)
+        }
+    )*};
 }
 
 pub(crate) struct Client {
@@ -152,11 +170,27 @@ impl client::Handler for Client {
         Ok(())
     }
 
+    hang_up_on! {
+        server_channel_open_session();
+        server_channel_open_agent_forward();
+        server_channel_open_x11(&str, u32);
+        server_channel_open_forwarded_tcpip(&str, u32, &str, u32);
+        server_channel_open_forwarded_streamlocal(&str);
+        server_channel_open_direct_tcpip(&str, u32, &str, u32);
+        server_channel_open_direct_streamlocal(&str);
+        server_channel_open_unknown();
+    }
+
+    /// Of any other kind too: what is accepted comes to the last of those.
+    async fn should_accept_unknown_server_channel(&mut self, _: ChannelId, _: &str) -> bool {
+        true
+    }
+
     async fn disconnected(&mut self, reason: DisconnectReason<Self::Error>) -> Result<(), Self::Error> {
         self.shared.end(match reason {
             DisconnectReason::ReceivedDisconnect(said) => Ended::Said(printable(said.message)),
             DisconnectReason::Error(ClientError::Ssh(error)) => Ended::Broke(describe(&error)),
-            DisconnectReason::Error(ClientError::HostKey(error)) => Ended::Broke(error.to_string()),
+            DisconnectReason::Error(error) => Ended::Broke(error.to_string()),
         });
         Ok(())
     }

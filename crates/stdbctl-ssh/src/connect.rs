@@ -390,6 +390,8 @@ async fn agree(
         }
         Ok(Err(ClientError::HostKey(error))) => return Err(error.into()),
         Ok(Err(ClientError::Ssh(error))) => Some(error),
+        // russh reads of channels only after the login.
+        Ok(Err(ClientError::Uninvited)) => Some(russh::Error::Inconsistent),
         Err(_) => None,
     };
     Err(explain(failure, &counter, &shared, place, options.connect_timeout))

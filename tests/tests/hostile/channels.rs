@@ -11,7 +11,7 @@ use stdbctl_tests::operator::Operator;
 use stdbctl_tests::rogue::{Command, Fields, Rogue, Visit, string, uint};
 
 use super::meeting::{
-    ESCAPES, LITTLE, LONGEST, MEGABYTE, MUCH, assert_plain, exec, for_ever, peak_of, reach, words,
+    Behaviour, ESCAPES, LITTLE, LONGEST, MEGABYTE, MUCH, assert_plain, exec, for_ever, peak_of, reach, words,
 };
 
 #[test]
@@ -48,6 +48,34 @@ fn word_of_channels_that_were_never_opened() {
     });
     met.failed(1, &["exit status 3"]);
     assert_eq!(met.run.stdout, "own\n", "{}", met.run);
+}
+
+/// Of every kind that there is, and one that is none.
+#[test]
+fn a_channel_that_nobody_asked_for() {
+    fn open(visit: &mut Visit, kind: &str, details: &[Vec<u8>]) -> io::Result<()> {
+        let command = visit.take_command()?;
+        let head = [vec![90], string(kind), uint(9), uint(1 << 20), uint(1 << 15)].concat();
+        visit.wire.send(&[head, details.concat()].concat())?;
+        visit.write(&command, b"own\n")?;
+        visit.exit(&command, 0)
+    }
+    fn place() -> [Vec<u8>; 4] {
+        [string("localhost"), uint(22), string("localhost"), uint(22)]
+    }
+    let kinds: [Behaviour; 8] = [
+        |visit| open(visit, "session", &[]),
+        |visit| open(visit, "auth-agent@openssh.com", &[]),
+        |visit| open(visit, "x11", &[string("localhost"), uint(22)]),
+        |visit| open(visit, "forwarded-tcpip", &place()),
+        |visit| open(visit, "forwarded-streamlocal@openssh.com", &[string("/socket"), string("")]),
+        |visit| open(visit, "direct-tcpip", &place()),
+        |visit| open(visit, "direct-streamlocal@openssh.com", &[string("/socket"), string(""), uint(0)]),
+        |visit| open(visit, ESCAPES, &[]),
+    ];
+    for kind in kinds {
+        exec(kind).failed(4, &["opened a channel that nobody had asked for"]);
+    }
 }
 
 #[test]
@@ -144,15 +172,12 @@ fn poured(bytes: u64, pour: fn(&mut Visit, &Command) -> io::Result<()>) -> u64 {
 #[test]
 fn floods_take_little_memory() {
     type Pour = fn(&mut Visit, &Command) -> io::Result<()>;
-    let floods: [(&str, u64, Pour); 6] = [
+    let floods: [(&str, u64, Pour); 5] = [
         ("stdout", 30_000, |visit, command| visit.write(command, &MUCH)),
         ("lines of stdout", 30_000, |visit, command| visit.write(command, &b"x\n".repeat(15_000))),
         ("stderr", 30_000, |visit, command| visit.complain(command, &MUCH)),
         ("questions", 21, |visit, _| {
             visit.wire.send(&[vec![80], string("keepalive@rogue"), vec![1; 1]].concat())
-        }),
-        ("channels", 24, |visit, _| {
-            visit.wire.send(&[vec![90], string("session"), uint(9), uint(1 << 20), uint(1 << 15)].concat())
         }),
         ("debug", 150, |visit, _| visit.wire.send(&[vec![4, 1], string(ESCAPES), string("")].concat())),
     ];
