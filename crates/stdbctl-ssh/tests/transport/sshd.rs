@@ -210,9 +210,10 @@ fn configuration(path: &Path, host_keys: &[&str], port: u16, extra: &str) -> Str
     fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
     // Of this keyword, the last value counts.
     let startups = if extra.contains("MaxStartups") { "" } else { "MaxStartups 100\n" };
-    // The first value of a keyword counts, so the extra lines come first.
+    // The first value of a keyword counts, so the extra lines come first. What the user's shell does as it starts is no
+    // matter of a test's: it finds nothing at home.
     format!(
-        "{}\n{startups}ListenAddress 127.0.0.1\nPort {port}\n{host_keys}AuthorizedKeysFile {directory}/authorized_keys\n\
+        "{}\n{startups}SetEnv HOME={directory}\nListenAddress 127.0.0.1\nPort {port}\n{host_keys}AuthorizedKeysFile {directory}/authorized_keys\n\
          PidFile none\nStrictModes no\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\n\
          KbdInteractiveAuthentication no\nLogLevel VERBOSE\nPrintMotd no\nPrintLastLog no\n",
         extra.replace("DIR", &directory)
