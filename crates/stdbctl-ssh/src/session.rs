@@ -1,12 +1,13 @@
 //! One connection to one host, on which commands run side by side.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use russh::client::Handle;
+use russh::client::{Handle, Msg};
 use russh::keys::PublicKey;
-use russh::{ChannelOpenFailure, ChannelReadHalf, Disconnect};
+use russh::{Channel, ChannelOpenFailure, ChannelReadHalf, Disconnect};
 use tokio::io::AsyncRead;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -46,6 +47,8 @@ pub(crate) struct Opener {
     handle: Handle<Client>,
     shared: Arc<Shared>,
     free: Arc<Semaphore>,
+    /// It has had a session.
+    opened: AtomicBool,
     patience: Duration,
 }
 
@@ -70,7 +73,7 @@ impl Session {
         let before = hop.as_ref().map_or_else(Stats::default, |hop| hop.cost);
         let hop = hop.map(|hop| hop.session);
         let free = Arc::new(Semaphore::new(MOST_CHANNELS));
-        let line = Arc::new(Opener { handle, shared, free, patience });
+        let line = Arc::new(Opener { handle, shared, free, opened: AtomicBool::default(), patience });
         let weak = Arc::downgrade(&line);
         let update = update
             .map(|(update, announced)| Following::start(update, announced, |keys| Opener::prove(weak, keys)));
@@ -115,7 +118,11 @@ impl Session {
             return Err(CommandError::Nul);
         }
         let opened = match self.take_ahead(command) {
-            Some(ahead) => ahead.opening.await.unwrap_or_else(|_| Err(self.line.gone())),
+            Some(ahead) => match ahead.opening.await.unwrap_or_else(|_| Err(self.line.gone())) {
+                // What ran when it was asked for may have been all that the server allows.
+                Err(CommandError::Channel(_)) => self.line.open().await,
+                opened => opened,
+            },
             None => self.line.open().await,
         };
         command::run(opened?, Arc::clone(&self.line.shared), command, stdin, output, taken).await
@@ -225,11 +232,22 @@ impl Opener {
 
     async fn open(&self) -> Result<Opened, CommandError> {
         let share = Arc::clone(&self.free).acquire_owned().await.map_err(|_| self.gone())?;
-        match timeout(self.patience, self.handle.channel_open_session()).await {
-            Ok(Ok(channel)) => {
-                let (reader, writer) = channel.split();
-                Ok(Opened { reader, writer: Sending::new(writer), share, started: false })
+        let channel = match self.channel().await {
+            // A session counts until sshd has read that it is closed and looked at all of them again, and what came
+            // with that is read before. Once sshd has answered it has looked.
+            refused @ Err(CommandError::Channel(_)) if self.opened.load(Ordering::Relaxed) => {
+                self.channel().await.or(refused)?
             }
+            channel => channel?,
+        };
+        self.opened.store(true, Ordering::Relaxed);
+        let (reader, writer) = channel.split();
+        Ok(Opened { reader, writer: Sending::new(writer), share, started: false })
+    }
+
+    async fn channel(&self) -> Result<Channel<Msg>, CommandError> {
+        match timeout(self.patience, self.handle.channel_open_session()).await {
+            Ok(Ok(channel)) => Ok(channel),
             Ok(Err(russh::Error::ChannelOpenFailure(failure))) => {
                 Err(CommandError::Channel(describe(&failure)))
             }

@@ -14,6 +14,7 @@ mod host;
 #[cfg(test)]
 mod host_tests;
 mod input;
+mod lanes;
 mod local;
 mod name;
 mod pace;

@@ -8,6 +8,7 @@ use futures_util::future::try_join_all;
 use super::Side;
 use super::error::TransferError;
 use super::host::Order;
+use super::lanes::is_refused;
 use super::local::LocalFile;
 use super::name::hex;
 use super::talk::{Hearing, Saying};
@@ -62,8 +63,20 @@ pub(super) async fn matching(
     blocks: &[Block],
 ) -> Result<BTreeSet<u64>, TransferError> {
     let share = blocks.len().div_ceil(COMPARING).max(1);
-    let lanes = blocks.chunks(share).map(|blocks| compare(far, order, file, blocks));
-    Ok(try_join_all(lanes).await?.into_iter().flatten().collect())
+    let run = async |blocks| match compare(far, order, file, blocks).await {
+        ended if is_refused(&ended) => Ok(None),
+        ended => ended.map(Some),
+    };
+    let chunks = blocks.chunks(share);
+    let mut matching = BTreeSet::new();
+    for (blocks, compared) in chunks.clone().zip(try_join_all(chunks.map(run)).await?) {
+        matching.extend(match compared {
+            Some(same) => same,
+            // Once the others have ended there is room.
+            None => compare(far, order, file, blocks).await?,
+        });
+    }
+    Ok(matching)
 }
 
 async fn compare(

@@ -9,11 +9,11 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use futures_util::future::try_join_all;
 use tokio::sync::Semaphore;
 
 use super::error::TransferError;
 use super::host::Order;
+use super::lanes::{is_refused, share};
 use super::local::{LocalFile, sync_directory};
 use super::name::{encode, hex, nonce};
 use super::pull::{Entry, read_content, show, write};
@@ -71,7 +71,7 @@ pub(super) async fn run(
     tree.sum.changed += missing.len() as u64;
     let lanes = LANES.min(missing.len());
     let queue = Mutex::new(missing);
-    try_join_all((0..lanes).map(|_| lane(far, remote, &queue))).await?;
+    share(lanes, async || lane(far, remote, &queue).await).await?;
     for wanted in big {
         let is_new = fetch_big(far, &wanted).await?;
         *(if is_new { &mut tree.sum.changed } else { &mut tree.sum.unchanged }) += 1;
@@ -255,7 +255,12 @@ async fn lane(far: &Side<'_>, remote: &str, queue: &Mutex<VecDeque<Wanted>>) -> 
         .await;
         (hearing, heard)
     };
-    far.talk(Order::new("fetch", remote), say, hear).await
+    let ended = far.talk(Order::new("fetch", remote), say, hear).await;
+    if is_refused(&ended) {
+        let asked = asked.into_inner().unwrap_or_else(PoisonError::into_inner);
+        queue.lock().unwrap_or_else(PoisonError::into_inner).extend(asked);
+    }
+    ended
 }
 
 async fn receive(far: &Side<'_>, hearing: &mut Hearing, wanted: Wanted) -> Result<(), TransferError> {

@@ -7,11 +7,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use futures_util::future::try_join_all;
 use sha2::{Digest as _, Sha256};
 
 use super::error::TransferError;
 use super::host::Order;
+use super::lanes::{is_refused, share};
 use super::local::LocalFile;
 use super::name::{encode, hex};
 use super::push::{read, record};
@@ -107,7 +107,7 @@ pub(super) async fn run(far: &Side<'_>, local: &Path, remote: &str) -> Result<Tr
     }
     let lanes = LANES.min(small.len());
     let small = Mutex::new(small);
-    try_join_all((0..lanes).map(|_| lane(far, remote, &small))).await?;
+    share(lanes, async || lane(far, remote, &small).await).await?;
     for (entry, mode) in big {
         let place = String::from_utf8(entry.remote.clone()).map_err(|_| {
             TransferError::Protocol(format!("the name of {} is not UTF-8", entry.local.display()))
@@ -177,16 +177,17 @@ async fn lane(
     remote: &str,
     queue: &Mutex<VecDeque<(&Entry, u32)>>,
 ) -> Result<(), TransferError> {
-    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-    let sizes = Mutex::new(VecDeque::new());
-    let unanswered = || sizes.lock().unwrap_or_else(PoisonError::into_inner);
+    let waiting = || queue.lock().unwrap_or_else(PoisonError::into_inner);
+    let sent = Mutex::new(VecDeque::new());
+    let unanswered = || sent.lock().unwrap_or_else(PoisonError::into_inner);
+    let next = || waiting().pop_front();
     let say = async |saying: Saying| {
         while let Some((entry, mode)) = next() {
             let bytes = read(&entry.local)?;
             let size = bytes.len() as u64;
             let sum = hex(&Sha256::digest(&bytes));
             let head = record('f', size, &format!("{mode:o}"), &sum, &entry.remote);
-            unanswered().push_back(size);
+            unanswered().push_back((entry, mode, size));
             if let Err(deaf) = saying.say([head.as_slice(), &bytes].concat()).await {
                 return Ok(Err(deaf));
             }
@@ -199,7 +200,7 @@ async fn lane(
             let mut unanswered = unanswered();
             match line {
                 Ok(Some(answer)) => match unanswered.pop_front().filter(|_| answer == "new") {
-                    Some(size) => far.meter.moved(size, size),
+                    Some((_, _, size)) => far.meter.moved(size, size),
                     None => break Err(TransferError::Protocol(crate::printable::printable(answer))),
                 },
                 Ok(None) if unanswered.is_empty() => break Ok(()),
@@ -209,7 +210,11 @@ async fn lane(
         };
         (hearing, heard)
     };
-    far.talk(Order::new("put", remote), say, hear).await
+    let ended = far.talk(Order::new("put", remote), say, hear).await;
+    if is_refused(&ended) {
+        waiting().extend(unanswered().drain(..).map(|(entry, mode, _)| (entry, mode)));
+    }
+    ended
 }
 
 fn left_out() -> TransferError {

@@ -170,6 +170,26 @@ async fn a_command_that_is_given_up_frees_its_channel() {
     }
 }
 
+/// Right behind each other, and where one was asked for ahead while another still ran.
+#[tokio::test]
+async fn commands_follow_each_other_where_one_session_is_allowed() {
+    let sshd = Sshd::start_with(&["ed25519"], "MaxSessions 1");
+    let session = sshd.connect().await;
+    for _ in 0..5 {
+        assert_eq!(output_of(&session, "echo one").await, "one\n");
+    }
+    let (mut input, stdin) = tokio::io::duplex(16);
+    let (sender, mut output) = tokio::sync::mpsc::channel(4);
+    let other = async {
+        output.recv().await.unwrap();
+        session.start_ahead("echo two");
+        tokio::io::AsyncWriteExt::write_all(&mut input, b"end\n").await.unwrap();
+    };
+    let (ended, ()) = tokio::join!(session.exec("echo begun; read line", stdin, sender), other);
+    assert_eq!(ended.unwrap(), Ending::Status(0));
+    assert_eq!(output_of(&session, "echo two").await, "two\n");
+}
+
 #[tokio::test]
 async fn a_server_that_allows_fewer_sessions_says_so() {
     let sshd = Sshd::start_with(&["ed25519"], "MaxSessions 0");

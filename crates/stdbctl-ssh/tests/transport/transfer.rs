@@ -376,6 +376,27 @@ async fn a_server_with_few_sessions_is_enough() {
     assert!(fs::read(desk.here("c")).unwrap() == content);
 }
 
+/// Many small files, and a big one that is compared on several channels when it is there already.
+#[tokio::test]
+async fn a_tree_needs_no_more_than_one_session() {
+    for most in ["MaxSessions 1", "MaxSessions 2"] {
+        let desk = Desk::with(Sshd::start_with(&["ed25519"], most)).await;
+        fs::create_dir(desk.here("a")).unwrap();
+        for number in 0..12 {
+            fs::write(desk.here("a").join(format!("f{number}")), noise(number * 100, 7)).unwrap();
+        }
+        fs::write(desk.here("a").join("big"), noise(BLOCK + 1, 3)).unwrap();
+        assert_eq!(desk.push("a", "b").await.unwrap().changed, 14, "{most}");
+        assert_eq!(desk.push("a", "b").await.unwrap().changed, 0, "{most}");
+        desk.pull("b", "c").await.unwrap();
+        for entry in fs::read_dir(desk.here("a")).unwrap() {
+            let name = entry.unwrap().file_name();
+            let [sent, come] = ["a", "c"].map(|side| fs::read(desk.here(side).join(&name)).unwrap());
+            assert!(sent == come, "{most} {name:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_source_that_changes_meanwhile_is_not_put_in_place() {
     let desk = Desk::new().await;

@@ -1,0 +1,25 @@
+//! Several channels for one transfer, or as many of them as the server allows.
+
+use futures_util::future::try_join_all;
+
+use super::error::TransferError;
+use crate::error::CommandError;
+
+/// Whether the server opened no channel, so that nothing has travelled.
+pub(super) fn is_refused<T>(ended: &Result<T, TransferError>) -> bool {
+    matches!(ended, Err(TransferError::Command(CommandError::Channel(_))))
+}
+
+/// Lets so many channels take from one queue. One that is refused has to put back what it took: another comes behind
+/// them all for it.
+pub(super) async fn share(
+    lanes: usize,
+    lane: impl AsyncFn() -> Result<(), TransferError>,
+) -> Result<(), TransferError> {
+    let run = async || match lane().await {
+        ended if is_refused(&ended) => Ok(true),
+        ended => ended.map(|()| false),
+    };
+    let refused = try_join_all((0..lanes).map(|_| run())).await?;
+    if refused.contains(&true) { lane().await } else { Ok(()) }
+}
