@@ -1,5 +1,5 @@
-//! Files to and from a host, over commands that need nothing there but sh, coreutils, find and /proc; gzip
-//! and flock are used where they are.
+//! Files to and from a host, over commands that need nothing there but sh, coreutils, find and /proc; gzip,
+//! flock and openssl are used where they are.
 //!
 //! A small file costs one command. A big one travels in blocks on several channels at once, because OpenSSH lets no
 //! channel be more than 2 MiB ahead; each block is compared by its sha256 with what is at the other end, so what is

@@ -28,6 +28,16 @@ impl Host {
 
     /// How a verb about the file `target` ends, with these blocks of two bytes, and what it answers.
     fn run(&self, verb: &str, id: &str, input: &[u8]) -> (i32, Vec<String>) {
+        self.run_with(&[], verb, id, input)
+    }
+
+    fn run_with(
+        &self,
+        environment: &[(&str, PathBuf)],
+        verb: &str,
+        id: &str,
+        input: &[u8],
+    ) -> (i32, Vec<String>) {
         let target = self.path("target");
         let order = format!(
             "verb={verb} nonce=N path='{}' key=K block=2 size=4 mode=640 id='{id}' small=1\n{SCRIPT}",
@@ -35,6 +45,7 @@ impl Host {
         );
         let mut command = Command::new(self.shell[0]);
         command.args(&self.shell[1..]).args(["-c", &order]).stdin(Stdio::piped());
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         // It may end before it reads.
         child.stdin.take().unwrap().write_all(input).ok();
@@ -84,6 +95,23 @@ fn a_push_twice_at_once_puts_nothing_but_the_whole_in_place() {
         assert_eq!(host.run("drop", &third, b"").0, 0);
         assert_eq!(host.run("finish", &third, b"").0, 76, "there is no part");
         assert!(!host.path("target").exists());
+    }
+}
+
+#[test]
+fn a_block_has_its_sum_where_openssl_is_broken_too() {
+    const BROKEN: &str =
+        "openssl_conf = a\n[a]\nproviders = b\n[b]\nc = c\n[c]\nactivate = 1\nmodule = /none\n";
+    let sum = "fb8e20fc2e4c3f248c60c39bd652f3c1347298bb977b8b4d5903b85055620603";
+    for host in Host::each() {
+        let broken = ("OPENSSL_CONF", host.path("openssl.cnf"));
+        fs::write(&broken.1, BROKEN).unwrap();
+        let id = host.look();
+        for environment in [&[][..], &[broken]] {
+            let (code, lines) = host.run_with(environment, "part", &id, b"w 0 2\nab");
+            assert_eq!(code, 0, "{:?}", host.shell);
+            assert!(lines.len() == 1 && lines[0].starts_with(&format!("0 {sum} ")), "{lines:?}");
+        }
     }
 }
 
