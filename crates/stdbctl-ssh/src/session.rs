@@ -235,9 +235,7 @@ impl Opener {
         let channel = match self.channel().await {
             // A session counts until sshd has read that it is closed and looked at all of them again, and what came
             // with that is read before. Once sshd has answered it has looked.
-            refused @ Err(CommandError::Channel(_)) if self.opened.load(Ordering::Relaxed) => {
-                self.channel().await.or(refused)?
-            }
+            Err(CommandError::Channel(_)) if self.opened.load(Ordering::Relaxed) => self.channel().await?,
             channel => channel?,
         };
         self.opened.store(true, Ordering::Relaxed);

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::io::ErrorKind::{NotADirectory, NotFound};
+use std::net::IpAddr;
 use std::path::{Component, Path, PathBuf};
 
 use super::settings::Settings;
@@ -122,13 +123,13 @@ impl<'t> Reading<'t> {
         let Some(first) = arguments.first().filter(|first| !first.is_empty()) else {
             return Err(format!("`{keyword}` has no value"));
         };
-        if let Some(fault) = fault(keyword, &typed_value(keyword, first)) {
+        let pair = if keyword == PAIR { arguments.join(" ") } else { first.clone() };
+        if let Some(fault) = fault(keyword, &typed_value(keyword, &pair)) {
             return Err(fault);
         }
         if self.is_decided(keyword) || (TIMES.contains(&keyword) && first == "none") {
             return Ok(());
         }
-        let pair = if keyword == PAIR { arguments.join(" ") } else { first.clone() };
         let all = if LISTS.contains(&keyword) { arguments } else { std::slice::from_ref(&pair) };
         for value in all {
             self.settings.add(keyword, &typed_value(keyword, value));
@@ -191,7 +192,10 @@ impl<'t> Reading<'t> {
                 name_parts.replace("%h", typed).replace('\0', "%")
             }
         };
-        self.settings.put_first("hostname", &name.to_lowercase());
+        // The zone of an address is the name of an interface.
+        let address = name.split('%').next().unwrap_or_default();
+        let name = if address.parse::<IpAddr>().is_ok() { name } else { name.to_lowercase() };
+        self.settings.put_first("hostname", &name);
         Ok(self.settings)
     }
 }

@@ -63,7 +63,7 @@ const TABLE: [(&str, &[&str]); 30] = [
     ("Host web1\nRekeyLimit default 1h\nHost web2\nRekeyLimit 512k none\n", &["web1", "web2"]),
     ("RekeyLimit 16G\n", &["web1"]),
     ("HostName Real.Example\nHostKeyAlias Web\nIdentityFile /k/%h\nUserKnownHostsFile /kh.%k\n", &["web1"]),
-    ("HostName %h\nHostKeyAlias none\nVerifyHostKeyDNS no\n", &["WEB1", "fe80::1%eth0"]),
+    ("HostName %h\nHostKeyAlias none\nVerifyHostKeyDNS no\n", &["WEB1", "fe80::1%Eth0"]),
     ("Host web1\nProxyJump none\nHost *\nProxyCommand nc %h %p\nProxyJump bastion\n", &["web1", "web2"]),
     ("ConnectTimeout none\nConnectTimeout 3\nServerAliveInterval none\nServerAliveInterval 1m\n", &["web1"]),
     ("Include DIR/*/10-first.conf\nUser last\n", &["web1", "web2"]),
@@ -178,6 +178,10 @@ async fn own_reading_and_ssh_refuse_the_same() {
         "ConnectTimeout soon\n",
         "ServerAliveInterval 99999999999\n",
         "RequiredRSASize many\n",
+        "RekeyLimit lots\n",
+        "RekeyLimit 500MB 10m\n",
+        "RekeyLimit 15\n",
+        "RekeyLimit 1G soon\n",
     ] {
         std::fs::write(&file, text).unwrap();
         let target = "web1".parse().unwrap();

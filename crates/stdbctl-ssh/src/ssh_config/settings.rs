@@ -306,7 +306,7 @@ fn names(list: &str) -> Vec<&str> {
 }
 
 /// A number of bytes as `ssh_config(5)` writes it: `512K`, `1G`.
-fn bytes(value: &str) -> Option<usize> {
+pub(super) fn bytes(value: &str) -> Option<usize> {
     let (number, unit) = value.split_at(value.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len());
     let shift = match unit.to_ascii_lowercase().as_str() {
         "" => 0,

@@ -35,7 +35,7 @@ impl NoValue {
         match self {
             Self::Token => "has a % token that stdbctl does not know",
             Self::Variable => "names an environment variable that is not set",
-            Self::Home => "is in the home directory of somebody that stdbctl does not look for; write it out",
+            Self::Home => "is at somebody's who is not in /etc/passwd; write the path out",
         }
     }
 }
@@ -70,13 +70,18 @@ impl Tokens {
     /// The same for the name of a file, which may begin with `~/` and hold `${NAME}`.
     pub(crate) fn path(&self, text: &str) -> Result<PathBuf, NoValue> {
         let text = self.expand(&variables(text, |name| std::env::var(name).ok())?)?;
-        match text.strip_prefix("~/") {
-            Some(rest) => Ok(self.home.join(rest)),
-            None if text == "~" => Ok(self.home.clone()),
-            None if text.starts_with('~') => Err(NoValue::Home),
-            None => Ok(PathBuf::from(text)),
-        }
+        let Some(owner) = text.strip_prefix('~') else { return Ok(PathBuf::from(text)) };
+        let (owner, rest) = owner.split_once('/').unwrap_or((owner, ""));
+        let home = if owner.is_empty() { self.home.clone() } else { home_of(owner)? };
+        Ok(if rest.is_empty() { home } else { home.join(rest) })
     }
+}
+
+/// Where somebody else of this machine is at home.
+fn home_of(owner: &str) -> Result<PathBuf, NoValue> {
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let user = users.lines().map(|line| line.split(':')).find(|user| user.clone().next() == Some(owner));
+    user.and_then(|mut user| user.nth(5)).map(PathBuf::from).ok_or(NoValue::Home)
 }
 
 fn variables(text: &str, value: impl Fn(&str) -> Option<String>) -> Result<String, NoValue> {
@@ -125,7 +130,9 @@ mod tests {
         assert_eq!(expanded, "10.0.0.5 web1 2222 deploy ada laptop.example laptop web /home/ada %h");
         assert_eq!(tokens().path("~/.ssh/%h_key"), Ok("/home/ada/.ssh/10.0.0.5_key".into()));
         assert_eq!(tokens().path("/etc/~"), Ok("/etc/~".into()));
-        assert_eq!(tokens().path("~bob/key"), Err(NoValue::Home));
+        assert_eq!(tokens().path("~"), Ok("/home/ada".into()));
+        assert_eq!(tokens().path("~root/key"), Ok("/root/key".into()));
+        assert_eq!(tokens().path("~nobody at all/key"), Err(NoValue::Home));
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! Which values a keyword of the file may have, where OpenSSH takes only some.
 
 use super::authentication;
-use super::settings::time;
+use super::settings::{bytes, time};
+
+/// Fewer bytes OpenSSH takes for a slip of the pen.
+const LEAST_REKEY: usize = 16;
 
 /// Keywords whose values are words.
 const WORDS: [&str; 12] = [
@@ -34,9 +37,18 @@ pub(super) fn fault(keyword: &str, value: &str) -> Option<String> {
         "addressfamily" => matches!(value, "any" | "inet" | "inet6"),
         "checkhostip" | "hashknownhosts" | "identitiesonly" | "proxyusefdpass" => is_flag,
         "connecttimeout" | "serveraliveinterval" => value == "none" || time(value).is_some(),
+        "rekeylimit" => is_rekey_limit(value),
         "requiredrsasize" => value.parse::<u32>().is_ok(),
         "updatehostkeys" | "verifyhostkeydns" => is_flag || value == "ask",
         keyword => return authentication::fault(keyword, value),
     };
     (!is_right).then(|| format!("`{keyword}` cannot be {value:?}"))
+}
+
+/// Bytes, and after them perhaps a time; either may be as usual.
+fn is_rekey_limit(value: &str) -> bool {
+    let (amount, after) = value.split_once(' ').unwrap_or((value, "none"));
+    let is_amount =
+        matches!(amount, "default" | "none" | "0") || bytes(amount).is_some_and(|bytes| bytes >= LEAST_REKEY);
+    is_amount && (after == "none" || time(after).is_some())
 }

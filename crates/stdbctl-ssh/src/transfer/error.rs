@@ -131,7 +131,9 @@ impl TransferError {
                 "run again: what has arrived is not sent again"
             }
             Self::Damaged(_) => "run again; if it stays so, one side's disk or memory is broken",
-            Self::Local { what: "write", path, source } if source.kind() == io::ErrorKind::NotFound => {
+            Self::Local { what: "write", path, source }
+                if source.kind() == io::ErrorKind::NotFound && !path.parent().is_some_and(Path::is_dir) =>
+            {
                 let folder = path.parent().unwrap_or(path);
                 return vec![format!("`mkdir -p '{}'` makes the folder that it goes into", folder.display())];
             }

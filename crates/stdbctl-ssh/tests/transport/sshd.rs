@@ -185,9 +185,16 @@ pub(crate) fn generate_key(file: &Path, kind: &str, passphrase: &str) {
 /// Lets so much time pass at once for whoever in this process has a timer. What is on its way between processes needs its
 /// own time as before.
 pub(crate) async fn put_forward(by: Duration) {
+    /// Also where whoever waits is dropped meanwhile.
+    struct Paused;
+    impl Drop for Paused {
+        fn drop(&mut self) {
+            resume();
+        }
+    }
     pause();
+    let _paused = Paused;
     advance(by).await;
-    resume();
 }
 
 /// A port that nobody listens on, and nobody else can, for as long as the socket is there.
