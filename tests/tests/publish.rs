@@ -100,13 +100,6 @@ impl Site {
     fn stored(&self) -> usize {
         self.host.sh("ls /var/lib/stdbctl/modules | grep -c 'wasm$' || :").trim().parse().unwrap()
     }
-
-    /// Waits until nothing of a publish goes on any more on the host.
-    fn quiet(&self) {
-        wait_for("the publish ends on the host", SOON, || {
-            self.host.holds("flock -n /run/stdbctl/lock true").then_some(())
-        });
-    }
 }
 
 fn file(module: &str) -> String {
@@ -312,7 +305,7 @@ fn a_cut_upload_changes_nothing(site: &Site, before: &[String]) {
     // Behind the look and the script, within the 78 kB of the module.
     proxy.cut_after(Direction::ToServer, look + 60_000);
     site.operator.run(&arguments).failed(4, &["connection"]);
-    site.quiet();
+    site.host.wait_for_runs_to_end();
     assert!(site.has("game", "add"), "V1 is live");
     assert_eq!((site.persons("game").as_slice(), site.stored()), (before, stored));
     assert_eq!(site.host.sh("ls -A /var/lib/stdbctl/modules | grep -c '^[.]' || :").trim(), "0");
@@ -338,7 +331,7 @@ fn cut_behind_the_snapshot(site: &Site) -> Run {
 fn a_cut_publish_goes_on_to_its_end(site: &Site, before: &[String]) {
     let run = cut_behind_the_snapshot(site);
     run.failed(4, &["connection"]);
-    site.quiet();
+    site.host.wait_for_runs_to_end();
     assert!(site.has("game", "score"), "what had begun was finished\n{run}");
     assert_eq!(site.persons("game"), before);
     let again = site.publish("game", V2, &[]);

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::{Component, Path, PathBuf};
 
 use super::settings::Settings;
-use super::values::{fault, typed_value};
+use super::values::{TIMES, fault, typed_value};
 use super::words::Line;
 use super::{ConfigError, HostConfig};
 use crate::known_hosts::wildcard_matches;
@@ -21,8 +21,6 @@ const COLLECTED: [&str; 2] = ["identityfile", "certificatefile"];
 const LISTS: [&str; 2] = ["userknownhostsfile", "globalknownhostsfile"];
 /// A keyword whose value has two parts.
 const PAIR: &str = "rekeylimit";
-/// Keywords whose value is a time. `none` is none, and leaves room for a later one.
-const TIMES: [&str; 2] = ["connecttimeout", "serveraliveinterval"];
 
 /// What the file says, or the usual files if none is named.
 pub(super) fn read(target: &Target, file: Option<&Path>) -> Result<HostConfig, ConfigError> {

@@ -72,14 +72,17 @@ impl Tokens {
         let text = self.expand(&variables(text, |name| std::env::var(name).ok())?)?;
         let Some(owner) = text.strip_prefix('~') else { return Ok(PathBuf::from(text)) };
         let (owner, rest) = owner.split_once('/').unwrap_or((owner, ""));
-        let home = if owner.is_empty() { self.home.clone() } else { home_of(owner)? };
+        let home = if owner.is_empty() { self.home.clone() } else { home_of(owner, &users())? };
         Ok(if rest.is_empty() { home } else { home.join(rest) })
     }
 }
 
-/// Where somebody else of this machine is at home.
-fn home_of(owner: &str) -> Result<PathBuf, NoValue> {
-    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+fn users() -> String {
+    std::fs::read_to_string("/etc/passwd").unwrap_or_default()
+}
+
+/// Where somebody else of this machine is at home, by its `passwd(5)`.
+fn home_of(owner: &str, users: &str) -> Result<PathBuf, NoValue> {
     let user = users.lines().map(|line| line.split(':')).find(|user| user.clone().next() == Some(owner));
     user.and_then(|mut user| user.nth(5)).map(PathBuf::from).ok_or(NoValue::Home)
 }
@@ -131,7 +134,10 @@ mod tests {
         assert_eq!(tokens().path("~/.ssh/%h_key"), Ok("/home/ada/.ssh/10.0.0.5_key".into()));
         assert_eq!(tokens().path("/etc/~"), Ok("/etc/~".into()));
         assert_eq!(tokens().path("~"), Ok("/home/ada".into()));
-        assert_eq!(tokens().path("~root/key"), Ok("/root/key".into()));
+        let users = "bobby:x:1:1::/srv/bobby:/bin/sh\nbob:x:2:2:Bob:/srv/bob:/bin/sh\n";
+        assert_eq!(home_of("bob", users), Ok("/srv/bob".into()));
+        let root = home_of("root", &super::users()).unwrap();
+        assert_eq!(tokens().path("~root/key"), Ok(root.join("key")));
         assert_eq!(tokens().path("~nobody at all/key"), Err(NoValue::Home));
     }
 

@@ -6,6 +6,8 @@ use super::settings::{bytes, time};
 /// Fewer bytes OpenSSH takes for a slip of the pen.
 const LEAST_REKEY: usize = 16;
 
+/// Keywords whose value is a time. `none` is none, and leaves room for a later one.
+pub(super) const TIMES: [&str; 2] = ["connecttimeout", "serveraliveinterval"];
 /// Keywords whose values are words.
 const WORDS: [&str; 12] = [
     "addressfamily",
@@ -36,7 +38,7 @@ pub(super) fn fault(keyword: &str, value: &str) -> Option<String> {
         }
         "addressfamily" => matches!(value, "any" | "inet" | "inet6"),
         "checkhostip" | "hashknownhosts" | "identitiesonly" | "proxyusefdpass" => is_flag,
-        "connecttimeout" | "serveraliveinterval" => value == "none" || time(value).is_some(),
+        keyword if TIMES.contains(&keyword) => value == "none" || time(value).is_some(),
         "rekeylimit" => is_rekey_limit(value),
         "requiredrsasize" => value.parse::<u32>().is_ok(),
         "updatehostkeys" | "verifyhostkeydns" => is_flag || value == "ask",

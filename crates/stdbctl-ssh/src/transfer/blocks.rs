@@ -8,11 +8,10 @@ use futures_util::future::try_join_all;
 use super::Side;
 use super::error::TransferError;
 use super::host::Order;
-use super::lanes::is_refused;
+use super::lanes::unless_refused;
 use super::local::LocalFile;
 use super::name::hex;
 use super::talk::{Hearing, Saying};
-use crate::error::CommandError;
 
 /// What is compared, and sent again, as one.
 pub(super) const SIZE: u64 = 4 << 20;
@@ -63,13 +62,10 @@ pub(super) async fn matching(
     blocks: &[Block],
 ) -> Result<BTreeSet<u64>, TransferError> {
     let share = blocks.len().div_ceil(COMPARING).max(1);
-    let run = async |blocks| match compare(far, order, file, blocks).await {
-        ended if is_refused(&ended) => Ok(None),
-        ended => ended.map(Some),
-    };
     let chunks = blocks.chunks(share);
+    let lanes = chunks.clone().map(|blocks| unless_refused(compare(far, order, file, blocks)));
     let mut matching = BTreeSet::new();
-    for (blocks, compared) in chunks.clone().zip(try_join_all(chunks.map(run)).await?) {
+    for (blocks, compared) in chunks.zip(try_join_all(lanes).await?) {
         matching.extend(match compared {
             Some(same) => same,
             // Once the others have ended there is room.
@@ -166,13 +162,6 @@ impl Queue {
     }
 }
 
-/// Whether a channel was to be had.
-#[derive(PartialEq, Eq)]
-enum Lane {
-    Ended,
-    Refused,
-}
-
 /// Lets all blocks of a queue travel on so many channels, or as many of them as the server allows.
 pub(super) async fn travel(
     queue: &Queue,
@@ -182,14 +171,11 @@ pub(super) async fn travel(
     let mut idle = 0;
     while queue.len() > 0 {
         let before = queue.len();
-        let run = async || match lane().await {
-            Ok(()) => Ok(Lane::Ended),
-            Err(TransferError::Command(CommandError::Channel(_))) if lanes > 1 => Ok(Lane::Refused),
-            Err(error) => Err(error),
-        };
+        // The last one must be had.
+        let run = async || if lanes > 1 { unless_refused(lane()).await } else { lane().await.map(Some) };
         let ended = try_join_all((0..lanes.min(queue.len())).map(|_| run())).await?;
         queue.gather();
-        let refused = ended.iter().filter(|lane| **lane == Lane::Refused).count();
+        let refused = ended.iter().filter(|lane| lane.is_none()).count();
         lanes = lanes.saturating_sub(refused).max(1);
         idle = if queue.len() < before { 0 } else { idle + 1 };
         if idle > ATTEMPTS {
@@ -202,6 +188,7 @@ pub(super) async fn travel(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::CommandError;
 
     #[test]
     fn blocks_cover_a_file_and_no_more() {

@@ -275,7 +275,8 @@ mod tests {
         assert!(is_possible(&trust).is_ok());
         let gone = TrustArgs { ca: Some("no-such-file.pem".into()), ..trust };
         let text = anstream::adapter::strip_str(&render(&is_possible(&gone).unwrap_err(), None)).to_string();
-        assert!(text.contains("error: the CA file no-such-file.pem cannot be read: "), "{text}");
+        let error = text.lines().last().unwrap();
+        assert!(error.starts_with("error: the CA file no-such-file.pem cannot be read: "), "{text}");
     }
 
     #[test]
